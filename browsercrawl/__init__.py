@@ -1,0 +1,52 @@
+"""browsercrawl: crawl JavaScript-heavy and login-protected sites through a pool of leased browser contexts, and finish.
+
+Example:
+    >>> from browsercrawl import Crawler
+    >>> async def titles() -> None:
+    ...     async with Crawler() as crawler:
+    ...         async for result in crawler.stream(["https://example.com/"]):
+    ...             print(result.url, result.outcome, result.title)
+"""
+
+from browsercrawl.config import (
+    BrowserConfig,
+    CrawlerConfig,
+    HostConfig,
+    LinksConfig,
+    PoolConfig,
+    RetryConfig,
+    VisitConfig,
+)
+from browsercrawl.crawler import CrawlDispatcher, Crawler, Stream
+from browsercrawl.errors import Blocked, BrowsercrawlError, ErrorKind, Retry, Skip, Stop
+from browsercrawl.output import FinishReason, Summary
+from browsercrawl.request import Request
+from browsercrawl.result import Outcome, Result
+from browsercrawl.version import VERSION as __version__
+from browsercrawl.visit import Visit
+
+__all__ = [
+    "Blocked",
+    "BrowserConfig",
+    "BrowsercrawlError",
+    "CrawlDispatcher",
+    "Crawler",
+    "CrawlerConfig",
+    "ErrorKind",
+    "FinishReason",
+    "HostConfig",
+    "LinksConfig",
+    "Outcome",
+    "PoolConfig",
+    "Request",
+    "Result",
+    "Retry",
+    "RetryConfig",
+    "Skip",
+    "Stop",
+    "Stream",
+    "Summary",
+    "Visit",
+    "VisitConfig",
+    "__version__",
+]

@@ -1,0 +1,7 @@
+"""`python -m browsercrawl`: the command line."""
+
+import sys
+
+from browsercrawl.cli import main
+
+sys.exit(main())

@@ -1,0 +1,215 @@
+"""A browser context: opens pages, and looks after what its visits open besides: popups, extra pages and dialogs."""
+
+import asyncio
+import secrets
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from playwright.async_api import BrowserContext, Dialog, Page
+from playwright.async_api import Error as PlaywrightError
+
+from browsercrawl.browser.calls import Link, translate
+from browsercrawl.browser.page import PlaywrightPage
+from browsercrawl.browser.reuse import cleaning_script
+from browsercrawl.browser.tracking import watch
+from browsercrawl.errors import BrowsercrawlError, ContextBroken
+
+_EXTRAS_KEPT_MAX = 5
+"""Popups of a visit that stay open for its handler; further ones are closed as they appear."""
+
+_ANNOYANCES_MAX = 20
+"""After so many popups or dialogs in a visit the script that opens them is ended, and again after as many more."""
+
+_CLOSE_LIMIT_S = 2.0
+
+
+@dataclass(eq=False)
+class _Extra:
+    """A page that no lease stands for, and the visits that may have opened it: it closes when they have ended."""
+
+    raw: Page
+    owners: set[PlaywrightPage]
+
+
+class PlaywrightContext:
+    """See `ports.ContextPort`."""
+
+    def __init__(self, raw: BrowserContext, link: Link, *, keep_tab_storage: bool) -> None:
+        self._raw = raw
+        self._link = link
+        self.keep_tab_storage = keep_tab_storage
+        self.token = secrets.token_hex(16)
+        self._cleaner: asyncio.Task[None] | None = None
+        self._marks: set[str] = set()
+        self._closed = False
+        self._answers_dialogs = True
+        self._opening = 0
+        self._unclaimed: list[Page] = []
+        self._pages: dict[Page, PlaywrightPage] = {}
+        self._extras: dict[Page, _Extra] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        raw.on("page", self._on_page)
+        raw.on("dialog", self._on_dialog)
+        raw.on("close", self._on_close)
+        watch(raw, self._note)
+        watch(raw.clock, self._note)
+
+    @property
+    def lasting(self) -> frozenset[str]:
+        """Names of lasting methods user code called on the context."""
+        return frozenset(self._marks)
+
+    @property
+    def closed(self) -> bool:
+        """Closed, by us, by user code or by the browser's death."""
+        return self._closed or self._link.gone() is not None
+
+    @property
+    def pages(self) -> int:
+        """Pages opened by `new_page` that are open."""
+        return len(self._pages)
+
+    def gone(self) -> BrowsercrawlError | None:
+        """Return the error to raise when the browser or this context is gone, else None."""
+        return self._link.gone() or (ContextBroken("the context was closed under the visit") if self._closed else None)
+
+    def wake(self) -> None:
+        """Have waiting pages look around: the browser is gone."""
+        for page in self._pages.values():
+            page.wake()
+
+    async def new_page(self, *, limit_s: float) -> PlaywrightPage:
+        """Open a page."""
+        deadline = asyncio.get_running_loop().time() + limit_s
+        self._opening += 1
+        raw = None
+        try:
+            raw = await self._link.calls.run(self._raw.new_page(), limit_s=limit_s)
+            left_s = deadline - asyncio.get_running_loop().time()
+            # The class's own method: called on the object it would be noted as the user's.
+            session = await self._link.calls.run(BrowserContext.new_cdp_session(self._raw, raw), limit_s=left_s)
+            page = PlaywrightPage(raw, session, self, self._link)
+            self._pages[raw] = page
+        except BaseException as error:
+            if raw is not None:
+                self._spawn(self._link.calls.settled(raw.close(), limit_s=_CLOSE_LIMIT_S))
+            if isinstance(error, TimeoutError | PlaywrightError):
+                raise translate(error, "opening a page", gone=self.gone) from error
+            raise
+        finally:
+            self._opening -= 1
+            if not self._opening:
+                unclaimed, self._unclaimed = self._unclaimed, []
+                for other in unclaimed:
+                    self._on_page(other)
+        return page
+
+    def forget(self, raw: Page) -> None:
+        """A page of `new_page` has closed."""
+        self._pages.pop(raw, None)
+
+    async def ensure_cleaner(self, *, limit_s: float) -> None:
+        """Have every document look for the token from now on; done at the first page that is to be cleaned.
+
+        Raises:
+            TimeoutError, playwright.async_api.Error: it could not be set up.
+        """
+        if self._cleaner is None or (self._cleaner.done() and self._cleaner.exception() is not None):
+            self._cleaner = self._spawn(self._install_cleaner(limit_s))
+        await asyncio.shield(self._cleaner)
+
+    async def _install_cleaner(self, limit_s: float) -> None:
+        script = cleaning_script(self.token)
+        await self._link.calls.run(BrowserContext.add_init_script(self._raw, script=script), limit_s=limit_s)
+
+    async def close_extras(self, page: PlaywrightPage, *, limit_s: float) -> bool:
+        """Close what a visit opened besides its page. Returns whether all of it is closed."""
+        ended = []
+        for extra in self._extras.values():
+            extra.owners.discard(page)
+            if not extra.owners:
+                ended.append(extra.raw)
+        if not ended:
+            return True
+        closings = (self._link.calls.settled(raw.close(), limit_s=limit_s) for raw in ended)
+        return all(await asyncio.gather(*closings))
+
+    async def close(self, *, limit_s: float) -> bool:
+        """Close the context and all its pages."""
+        gone = self.closed
+        if not gone:
+            gone = await self._link.calls.settled(self._raw.close(), limit_s=limit_s) or self.closed
+        self._on_close(self._raw)
+        tasks = set(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CLOSE_LIMIT_S)
+        return gone
+
+    def _note(self, name: str, args: tuple[Any, ...]) -> None:
+        if name == "BrowserContext.new_cdp_session":
+            target = args[0] if isinstance(args[0], Page) else args[0].page
+            if target in self._pages:
+                self._pages[target].note(name, args)
+                return
+        self.note_listener(name, args)
+        self._marks.add(name)
+
+    def note_listener(self, name: str, args: tuple[Any, ...]) -> None:
+        """Leave dialogs to user code once it listens for them: two answers to one dialog are an error."""
+        if name.endswith((".on", ".once")) and args and args[0] == "dialog":
+            self._answers_dialogs = False
+
+    def _on_close(self, _: BrowserContext) -> None:
+        self._closed = True
+        self.wake()
+
+    def _on_page(self, raw: Page) -> None:
+        if self._opening:
+            self._unclaimed.append(raw)  # ours or a popup: known once `new_page` has returned
+        elif raw not in self._pages and not raw.is_closed():
+            self._spawn(self._adopt(raw))
+
+    async def _adopt(self, raw: Page) -> None:
+        """Find whose popup or extra page this is; close it at once when it is nobody's or one too many."""
+        opener = await raw.opener()  # does not ask the browser
+        owners = self._owners(opener)
+        for page in owners:
+            page.count_popup()
+            if page.popups % _ANNOYANCES_MAX == 0:
+                self._spawn(page.interrupt(limit_s=_CLOSE_LIMIT_S))
+        if not owners or min(page.popups for page in owners) > _EXTRAS_KEPT_MAX:
+            await self._link.calls.settled(raw.close(), limit_s=_CLOSE_LIMIT_S)
+            return
+        self._extras[raw] = _Extra(raw, owners)
+        raw.on("close", self._forget_extra)
+
+    def _forget_extra(self, raw: Page) -> None:
+        self._extras.pop(raw, None)
+
+    def _owners(self, opener: Page | None) -> set[PlaywrightPage]:
+        """Return the visits an extra page belongs to: its opener's, else (no opener) all that are going on."""
+        if opener in self._extras:
+            return set(self._extras[opener].owners)
+        if opener in self._pages:
+            page = self._pages[opener]
+            return {page} if page.visiting else set()
+        return {page for page in self._pages.values() if page.visiting}
+
+    def _on_dialog(self, dialog: Dialog) -> None:
+        for page in self._owners(dialog.page):
+            page.count_dialog()
+            if page.dialogs % _ANNOYANCES_MAX == 0:
+                self._spawn(page.interrupt(limit_s=_CLOSE_LIMIT_S))
+        if self._answers_dialogs:
+            # A page that asks "really leave?" is answered yes, all others no: as Playwright does by itself.
+            answer = dialog.accept() if dialog.type == "beforeunload" else dialog.dismiss()
+            self._spawn(self._link.calls.settled(answer, limit_s=_CLOSE_LIMIT_S))
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

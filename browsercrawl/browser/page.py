@@ -1,0 +1,433 @@
+"""A page: navigation, looking at it, and its end. The reuse rule is in `reuse`."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from playwright.async_api import CDPSession, Frame, Page, Response
+from playwright.async_api import Error as PlaywrightError
+
+from browsercrawl.browser import reuse
+from browsercrawl.browser.calls import Link, is_closed_error, net_error, summary, translate
+from browsercrawl.browser.tracking import watch
+from browsercrawl.errors import (
+    BrowsercrawlError,
+    CallTimeout,
+    DeadlineExceeded,
+    DownloadRefused,
+    NetworkFailed,
+    PageClosed,
+    PageCrashed,
+    SelectorMissing,
+)
+from browsercrawl.ports import Cleaning, Navigation, Snapshot
+from browsercrawl.request import Capture, WaitUntil
+from browsercrawl.urls import shown
+
+if TYPE_CHECKING:
+    from browsercrawl.browser.context import PlaywrightContext
+
+SNAPSHOT_CHARACTERS_MAX = 100_000_000
+"""More than this is no page any more: it is held four times on its way (renderer, browser, driver, here)."""
+
+_STALL_LIMIT_S = 1.0
+_ANSWER_LIMIT_S = 0.25
+_TRIES_MAX = 10
+_EMPTY_STATUSES = frozenset({204, 205, 304})
+
+# Getters are taken from the prototype: `<img name="body">` hides `document.body`. Strings are joined with `+`: sites
+# replace `JSON.stringify` and `Array.prototype.join`. `toWellFormed`: lone surrogates cannot be written to a file.
+_SNAPSHOT = """([separator, html, text, links, max]) => {
+    const get = (name) => Object.getOwnPropertyDescriptor(Document.prototype, name).get.call(document);
+    const root = get('documentElement'), body = get('body');
+    let all = location.href + separator + get('title');
+    all += separator + (html && root ? root.outerHTML : '');
+    all += separator + (text && root ? (body ? body.innerText : root.textContent) : '');
+    if (links) for (const link of get('links')) all += separator + link.href;
+    return all.length > max ? String(all.length) : all.toWellFormed();
+}"""
+
+
+class PlaywrightPage:
+    """See `ports.PagePort`."""
+
+    def __init__(self, raw: Page, session: CDPSession, context: "PlaywrightContext", link: Link) -> None:
+        self._raw = raw
+        self._session = session
+        self.context = context
+        self.link = link
+        self.state = reuse.TabState()
+        self._marks: set[str] = set()
+        self._popups = 0
+        self._dialogs = 0
+        self._main_frame = raw.main_frame
+        self._ready = asyncio.Event()
+        self._loaded = asyncio.Event()
+        self._performance = False
+        # These events come from the driver in any case; `request` and `response` would have to be asked for.
+        raw.on("framenavigated", self._on_navigated)
+        raw.on("domcontentloaded", self._on_ready)
+        raw.on("load", self._on_load)
+        raw.on("crash", self._on_crash)
+        raw.on("close", self._on_close)
+        for subject in (raw, raw.keyboard, raw.mouse, raw.touchscreen):
+            watch(subject, self.note)
+
+    @property
+    def raw(self) -> Page:
+        """The real Playwright page."""
+        return self._raw
+
+    @property
+    def crashed(self) -> bool:
+        """The renderer of this page died."""
+        return self.state.crashed
+
+    @property
+    def closed(self) -> bool:
+        """The page is closed."""
+        return self._raw.is_closed() or self.context.closed
+
+    @property
+    def lasting(self) -> frozenset[str]:
+        """Names of the public methods user code called that outlast a visit."""
+        return frozenset(self._marks)
+
+    @property
+    def popups(self) -> int:
+        """Pages this visit opened besides its own."""
+        return self._popups
+
+    @property
+    def dialogs(self) -> int:
+        """Dialogs this visit opened."""
+        return self._dialogs
+
+    @property
+    def visiting(self) -> bool:
+        """Between `begin` and the end of `recondition`."""
+        return self.state.visiting
+
+    def count_popup(self) -> None:
+        """Count a page that this visit opened."""
+        self._popups += 1
+
+    def count_dialog(self) -> None:
+        """Count a dialog that this visit opened."""
+        self._dialogs += 1
+
+    def note(self, name: str, args: tuple[Any, ...]) -> None:
+        """Remember that user code used a lasting member."""
+        self.context.note_listener(name, args)
+        self._marks.add(name)
+
+    def wake(self) -> None:
+        """Have whoever waits for an event look around: it will not come."""
+        self._ready.set()
+        self._loaded.set()
+
+    def _on_navigated(self, frame: Frame) -> None:
+        if frame is self._main_frame:
+            self.state.navigations += 1
+            if self.state.pending:
+                # The old document's events cannot come any more; the new one's come after this.
+                self.state.pending = False
+                self.state.loaded = False
+                self._ready.clear()
+                self._loaded.clear()
+
+    def _on_ready(self, _: Page) -> None:
+        self._ready.set()
+
+    def _on_close(self, raw: Page) -> None:
+        self.context.forget(raw)
+        self.wake()
+
+    def _on_load(self, _: Page) -> None:
+        self.state.loaded = True
+        self.wake()
+
+    def _on_crash(self, _: Page) -> None:
+        self.state.crashed = True
+        self.wake()
+
+    def _gone(self) -> BrowsercrawlError | None:
+        gone = self.context.gone()
+        if gone is None and self.state.crashed:
+            gone = PageCrashed(f"the renderer of {shown(self._raw.url)} died")
+        if gone is None and self._raw.is_closed():
+            gone = PageClosed("the page was closed before the result was taken")
+        return gone
+
+    def _translate(self, error: Exception, what: str) -> BrowsercrawlError:
+        return translate(error, what, gone=self._gone, user_listens=bool(self._marks or self.context.lasting))
+
+    # -- navigation
+
+    async def goto(self, url: str, *, wait_until: WaitUntil, load_limit_s: float, limit_s: float) -> Navigation:
+        """Load a URL."""
+        started = time.monotonic()
+        response = await self._commit(url, limit_s)
+        if isinstance(response, Navigation):
+            return response
+        elapsed_s = time.monotonic() - started
+        # A document that commits late gets half of what is left: the rest is for taking what is there.
+        patience_s = max(load_limit_s - elapsed_s, (limit_s - elapsed_s) / 2 if elapsed_s >= load_limit_s else 0)
+        loaded = await self._wait_loaded(wait_until, patience_s)
+        gone = self._gone()
+        if gone is not None:
+            raise gone
+        return await self._navigation(response, loaded=loaded)
+
+    async def _commit(self, url: str, limit_s: float) -> Response | Navigation | None:
+        """Navigate until a document commits, whatever the document that is there before does to prevent it."""
+        deadline = time.monotonic() + limit_s
+        for _ in range(_TRIES_MAX):
+            try:
+                await self._prepare(url)
+                response = await self._request(url, deadline)
+            except TimeoutError as error:
+                raise self._gone() or DeadlineExceeded(f"no answer from {shown(url)} within {limit_s:.3g} s") from error
+            except PlaywrightError as error:
+                # Before its commit only the document that was there before can interrupt it.
+                if "interrupted by another navigation" in str(error):
+                    continue
+                return await self._refusal(url, error)
+            except Exception as error:  # an error of the user's listener, which Playwright raises here
+                raise self._translate(error, f"loading {shown(url)}") from error
+            self.state.committed = True
+            self.state.pending = False
+            return response
+        self.state.failed = "ERR_ABORTED"
+        raise NetworkFailed(f"loading {shown(url)}: interrupted {_TRIES_MAX} times", code="ERR_ABORTED")
+
+    async def _prepare(self, url: str) -> None:
+        state = self.state
+        if not state.parked:
+            await reuse.renew_mark(self)
+            base, fragment, _ = url.partition("#")
+            if fragment and base == self._raw.url.partition("#")[0]:
+                await reuse.park(self)  # from the same document it would only scroll
+
+    async def _request(self, url: str, deadline: float) -> Response | None:
+        state = self.state
+        occupied = not state.parked
+        state.pending, state.parked, state.failed = True, False, None
+        limit_s = deadline - time.monotonic()
+        # Its own limit lies beyond ours: which of the two ended a call must never be in doubt.
+        call = self._raw.goto(url, wait_until="commit", timeout=1000 * (limit_s + 5))
+        if not occupied:
+            return await self.link.calls.run(call, limit_s=limit_s)
+        task = asyncio.ensure_future(call)
+        try:
+            await asyncio.wait({task}, timeout=min(limit_s, _STALL_LIMIT_S))
+            if not task.done():
+                await self.interrupt(limit_s=min(_STALL_LIMIT_S, max(0.05, deadline - time.monotonic())))
+        except asyncio.CancelledError:
+            self.link.calls.abandon(task)
+            raise
+        return await self.link.calls.run(task, limit_s=deadline - time.monotonic())
+
+    async def _refusal(self, url: str, error: PlaywrightError) -> Navigation:
+        """Make a result or an error of a navigation that Playwright calls failed."""
+        self.state.pending = False
+        code = net_error(error)
+        what = f"loading {shown(url)}"
+        translated = self._translate(error, what)
+        if code is None or not isinstance(translated, NetworkFailed):
+            self.state.failed = summary(error)
+            raise translated from error
+        self.state.failed = code
+        response = await self._last_response(url)
+        status = None if response is None else response.status
+        if code == "ERR_INVALID_AUTH_CREDENTIALS":
+            status = status or 401
+        answered = code in {"ERR_HTTP_RESPONSE_CODE_FAILURE", "ERR_INVALID_AUTH_CREDENTIALS"}
+        if status is not None and (answered or (code == "ERR_ABORTED" and status in _EMPTY_STATUSES)):
+            return _navigation(url if response is None else response.url, response, status=status, loaded=True)
+        if code == "ERR_ABORTED" and status is not None and status < 300:
+            raise DownloadRefused(f"{what}: the answer is a file to download, not a page") from error
+        raise translated from error
+
+    async def _wait_loaded(self, wait_until: WaitUntil, patience_s: float) -> bool:
+        if wait_until == "commit":
+            return True
+        if wait_until == "networkidle":
+            waiting = self._raw.wait_for_load_state("networkidle", timeout=1000 * (patience_s + 5))
+            return await self.link.calls.settled(waiting, limit_s=patience_s)
+        event = self._ready if wait_until == "domcontentloaded" else self._loaded
+        try:
+            await asyncio.wait_for(event.wait(), patience_s)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _navigation(self, response: Response | None, *, loaded: bool) -> Navigation:
+        url = self._raw.url
+        if response is None or _without_fragment(url) != _without_fragment(response.url):
+            # The document redirected by script or meta refresh: its successor's response is the one that counts.
+            last = await self._last_response(None)
+            if last is not None and (response is None or _without_fragment(last.url) == _without_fragment(url)):
+                response = last
+        return _navigation(url, response, status=None if response is None else response.status, loaded=loaded)
+
+    async def _last_response(self, url: str | None) -> Response | None:
+        """Ask the driver for the last main document's response; with `url`, only if the navigation to it got one."""
+        try:
+            requests = await self.link.calls.run(self._raw.requests(), limit_s=_STALL_LIMIT_S)
+        except (TimeoutError, PlaywrightError):
+            return None
+        for request in reversed(requests):
+            if request.is_navigation_request() and request.frame is self._main_frame:
+                first = request
+                while first.redirected_from is not None:
+                    first = first.redirected_from
+                matches = url is None or _without_fragment(first.url) == _without_fragment(url)
+                return request.existing_response if matches else None
+        return None
+
+    # -- looking at the page
+
+    async def wait_for(self, selector: str, *, limit_s: float) -> None:
+        """Return when the selector is present in the DOM."""
+        # Not `wait_for_selector`: that leaves a handle behind.
+        waiting = self._raw.locator(selector).first.wait_for(state="attached", timeout=1000 * (limit_s + 5))
+        try:
+            await self.link.calls.run(waiting, limit_s=limit_s)
+        except TimeoutError as error:
+            missing = SelectorMissing(f"wait_for {selector!r} did not appear within {limit_s:.3g} s")
+            raise self._gone() or missing from error
+        except PlaywrightError as error:
+            malformed = SelectorMissing(f"wait_for {selector!r}: {summary(error)}")
+            raise self._gone() or malformed from error
+        except Exception as error:  # an error of the user's listener, which Playwright raises here
+            raise self._translate(error, "wait_for") from error
+
+    async def snapshot(self, want: Collection[Capture], *, limit_s: float) -> Snapshot:
+        """Take title, address and what is wanted, in one evaluation."""
+        what = f"taking a snapshot of {shown(self._raw.url)}"
+        deadline = time.monotonic() + limit_s
+        separator = f"\0{secrets.token_hex(8)}\0"
+        asked = [separator, "html" in want, "text" in want, "links" in want, SNAPSHOT_CHARACTERS_MAX]
+        tries = 0
+        packed = ""
+        while not packed:
+            tries += 1
+            try:
+                evaluation = self._raw.evaluate(_SNAPSHOT, asked)
+                packed = await self.link.calls.run(evaluation, limit_s=deadline - time.monotonic())
+            except Exception as error:  # an error of the user's listener, too, which Playwright raises here
+                # On its way to another document: what counts is where it arrives.
+                moving = "context was destroyed" in str(error) and self._gone() is None
+                if not moving or tries == _TRIES_MAX:
+                    raise self._translate(error, what) from error
+        url, *rest = packed.split(separator)
+        if not rest:
+            raise CallTimeout(
+                f"{what}: {int(url):,} characters are more than one call may carry "
+                f"({SNAPSHOT_CHARACTERS_MAX:,}); capture less"
+            )
+        self.state.characters = len(packed)
+        title, html, text, *links = rest
+        return Snapshot(
+            url=url,
+            title=title,
+            html=html if "html" in want else None,
+            text=text if "text" in want else None,
+            links=tuple(links),
+        )
+
+    async def screenshot(self, *, full_page: bool, limit_s: float) -> bytes:
+        """Return a PNG of the page."""
+        shooting = self._raw.screenshot(full_page=full_page, timeout=1000 * (limit_s + 5))
+        try:
+            return await self.link.calls.run(shooting, limit_s=limit_s)
+        except Exception as error:  # a task boundary: whatever was raised is mapped
+            raise self._translate(error, f"taking a screenshot of {shown(self._raw.url)}") from error
+
+    # -- script
+
+    async def interrupt(self, *, limit_s: float) -> bool:
+        """End the script that is running now."""
+        if self._gone() is not None:
+            return False
+        if await self._answers(min(_ANSWER_LIMIT_S, limit_s / 3)):
+            return True  # termination would hit the next script, an innocent one
+        ended = await self.link.calls.settled(self._session.send("Runtime.terminateExecution"), limit_s=limit_s / 3)
+        return ended and await self._answers(limit_s / 3)
+
+    async def _answers(self, limit_s: float) -> bool:
+        try:
+            await self.link.calls.run(self._session.send("Runtime.evaluate", {"expression": "1"}), limit_s=limit_s)
+        except TimeoutError:
+            return False
+        except PlaywrightError as error:
+            return not is_closed_error(error)  # an error is an answer, too
+        return True
+
+    async def look(self, expression: str, *, limit_s: float) -> str:
+        """Evaluate with the inspector's command line at hand. Raises what Playwright raises, and TimeoutError."""
+        params = {"expression": expression, "includeCommandLineAPI": True, "returnByValue": True}
+        answer = await self.link.calls.run(self._session.send("Runtime.evaluate", params), limit_s=limit_s)
+        if "exceptionDetails" in answer:
+            raise PlaywrightError("the page's own script stands in the way")
+        return str(answer["result"].get("value", ""))
+
+    async def reset_history(self, limit_s: float) -> None:
+        """Leave only the current entry in the tab's history."""
+        await self.link.calls.run(self._session.send("Page.resetNavigationHistory"), limit_s=limit_s)
+
+    async def cpu_s(self) -> float:
+        """Return the CPU time of the page's renderer, in seconds."""
+        if not self._performance:
+            await self.link.calls.run(self._session.send("Performance.enable"), limit_s=_STALL_LIMIT_S)
+            self._performance = True
+        answer = await self.link.calls.run(self._session.send("Performance.getMetrics"), limit_s=_STALL_LIMIT_S)
+        return float(next(metric["value"] for metric in answer["metrics"] if metric["name"] == "ProcessTime"))
+
+    async def leave(self, limit_s: float) -> bool:
+        """Go to about:blank. Returns whether the page got there within the limit."""
+        leaving = self._raw.goto("about:blank", wait_until="commit", timeout=1000 * (limit_s + 5))
+        return await self.link.calls.settled(leaving, limit_s=limit_s)
+
+    # -- the bracket around a visit
+
+    async def begin(self) -> None:
+        """Ready the counters for a visit."""
+        self._popups = self._dialogs = 0
+        self.state.committed = self.state.pending = False
+        self.state.failed = None
+        self.state.characters = 0
+        self.state.visiting = True
+
+    async def recondition(self, cleaning: Cleaning, *, growth_bytes_max: int, limit_s: float) -> str | None:
+        """Close what the visit opened and ready the page for the next visit."""
+        self.state.marked_at = None
+        try:
+            return await reuse.recondition(self, cleaning, growth_bytes_max=growth_bytes_max, limit_s=limit_s)
+        finally:
+            self.state.visiting = False
+
+    async def close(self, *, limit_s: float) -> bool:
+        """Close the page and its popups."""
+        self.state.visiting = False
+        calls = self.link.calls
+        extras, closed = await asyncio.gather(
+            self.context.close_extras(self, limit_s=limit_s), calls.settled(self._raw.close(), limit_s=limit_s)
+        )
+        return extras and (closed or self._raw.is_closed() or self.context.closed)
+
+
+def _navigation(url: str, response: Response | None, *, status: int | None, loaded: bool) -> Navigation:
+    headers = {} if response is None else dict(response.headers)
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower() or None
+    return Navigation(final_url=url, status=status, content_type=media_type, headers=headers, loaded=loaded)
+
+
+def _without_fragment(url: str) -> str:
+    return url.partition("#")[0]
+
+
+__all__ = ["SNAPSHOT_CHARACTERS_MAX", "PlaywrightPage"]

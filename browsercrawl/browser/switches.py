@@ -1,0 +1,215 @@
+"""The browser's command line: each switch once, with one merged value.
+
+Chromium takes the last of two equal switches, so appending `--disable-features=X` would drop Playwright's whole list.
+There is no public way to ask Playwright for its defaults; they are read from the source of the installed driver, and a
+driver whose source does not look as expected is refused rather than started with half of its switches.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from browsercrawl.browser.discovery import driver_folder
+from browsercrawl.config import BrowserConfig
+from browsercrawl.errors import ConfigError, LaunchFailed
+
+_SHM_BYTES_MIN = 512_000_000
+_RENDERERS_MAX = 200
+"""Chromium's own limit comes from the host's memory, 3 to 82, and then pages share renderers: with it, their fates."""
+
+_DISABLED_FEATURES = ("RenderDocument",)
+"""With RenderDocument every navigation makes a new frame host: dearer, and `page.close()` may hang."""
+
+_MERGED = {"--disable-features": ",", "--enable-features": ",", "--blink-settings": ",", "--js-flags": " "}
+_OWNED = frozenset(
+    {
+        "--disable-dev-shm-usage",
+        "--force-webrtc-ip-handling-policy",
+        "--headless",
+        "--host-resolver-rules",
+        "--no-sandbox",
+        "--no-startup-window",
+        "--no-zygote",
+        "--process-per-site",
+        "--proxy-bypass-list",
+        "--proxy-server",
+        "--remote-debugging-address",
+        "--remote-debugging-pipe",
+        "--remote-debugging-port",
+        "--renderer-process-limit",
+        "--single-process",
+        "--user-agent",
+        "--user-data-dir",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """What to tell Playwright so that each switch appears once.
+
+    Attributes:
+        args: switches to add.
+        ignored: Playwright's own that `args` replaces, spelled exactly as it passes them.
+    """
+
+    args: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+def command_line(config: BrowserConfig) -> CommandLine:
+    """Merge Playwright's switches, ours and the user's.
+
+    Args:
+        config: `launch_options` may hold `args` and a list of `ignore_default_args`.
+
+    Raises:
+        ConfigError: a switch of the user's is one that the engine sets, or no switch at all.
+        LaunchFailed: the driver's own switches could not be read.
+    """
+    defaults = playwright_switches()
+    users = _users_switches(config)
+    dropped = _users_ignored(config, defaults)
+    ignored: list[str] = [default for default in defaults if _name(default) in dropped]
+    wanted: dict[str, str | None] = {}
+    values: dict[str, list[str]] = {"--disable-features": list(_DISABLED_FEATURES)}
+    for switch in users:
+        name, value = _name(switch), _value(switch)
+        if name in _MERGED:
+            values.setdefault(name, []).extend(_split(name, value or ""))
+        else:
+            wanted[name] = value
+    for default in defaults:
+        name = _name(default)
+        if name in dropped:
+            continue
+        if name in values:
+            values[name] = list(dict.fromkeys(_split(name, _value(default) or "") + values[name]))
+            ignored.append(default)
+        elif name in wanted:
+            ignored.append(default)
+    _refuse_contradiction(values)
+    if _shm_bytes() >= _SHM_BYTES_MIN:
+        ignored.append("--disable-dev-shm-usage")
+    wanted.update({name: _MERGED[name].join(parts) for name, parts in values.items()})
+    wanted["--renderer-process-limit"] = str(_RENDERERS_MAX)
+    wanted["--force-webrtc-ip-handling-policy"] = "disable_non_proxied_udp" if config.proxy else "default"
+    if not config.proxy:
+        del wanted["--force-webrtc-ip-handling-policy"]
+    if config.process_per_site:
+        wanted["--process-per-site"] = None
+    args = tuple(name if value is None else f"{name}={value}" for name, value in wanted.items())
+    return CommandLine(args, tuple(dict.fromkeys(ignored)))
+
+
+@cache
+def playwright_switches() -> tuple[str, ...]:
+    """Return the switches that the installed driver passes to a headless Chromium, as it spells them.
+
+    Raises:
+        LaunchFailed: the driver's source does not look as expected.
+    """
+    path = driver_folder() / "package" / "lib" / "coreBundle.js"
+    try:
+        source = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise LaunchFailed(f"Playwright's driver cannot be read: {error}; reinstall playwright") from error
+    return parse_switches(source)
+
+
+def parse_switches(source: str) -> tuple[str, ...]:
+    """Read the switches out of the driver's source.
+
+    Raises:
+        LaunchFailed: they are not where they used to be.
+    """
+    features = {
+        name: ",".join(_strings(_section(source, pattern), r"\w+"))
+        for name, pattern in (
+            ("--disable-features=", r"disabledFeatures = \[(.*?)\n\s*\]"),
+            ("--enable-features=", r"enabledFeatures = \(\) => \[(.*?)\n\s*\]"),
+        )
+    }
+    plain = _strings(_section(source, r"chromiumSwitches = \(options\) => \[(.*?)\n\s*\]"), r"--[\w-]+(?:=[^\"]*)?")
+    headless = _strings(_section(source, r"chromeArguments\.push\(\"--headless\"\);(.*?)\}"), r"--[\w-]+(?:=[^\"]*)?")
+    switches = tuple(switch + features.get(switch, "") for switch in plain)
+    names = {_name(switch) for switch in (*switches, *headless)}
+    missing = {"--disable-features", "--enable-features", "--blink-settings", "--disable-dev-shm-usage"} - names
+    if missing or not all(features.values()):
+        raise LaunchFailed(_unexpected(", ".join(sorted(missing)) or "the lists of features"))
+    return (*switches, *headless)
+
+
+def _section(source: str, pattern: str) -> str:
+    match = re.search(pattern, source, re.DOTALL)
+    if match is None:
+        raise LaunchFailed(_unexpected(re.split(r" =|\\", pattern, maxsplit=1)[0]))
+    return re.sub(r"//[^\n]*", "", match.group(1))
+
+
+def _unexpected(what: str) -> str:
+    return f"the installed Playwright is not one this version knows: {what} not found in its driver; install 1.65"
+
+
+def _strings(section: str, pattern: str) -> list[str]:
+    return re.findall(rf"\"({pattern})\"", section)
+
+
+def _name(switch: str) -> str:
+    return switch.partition("=")[0]
+
+
+def _value(switch: str) -> str | None:
+    _, separator, value = switch.partition("=")
+    return value if separator else None
+
+
+def _split(name: str, value: str) -> list[str]:
+    return [part for part in value.split(_MERGED[name]) if part]
+
+
+def _users_switches(config: BrowserConfig) -> list[str]:
+    switches = [str(switch) for switch in config.launch_options.get("args") or ()]
+    for switch in switches:
+        if not re.match(r"--[a-z]", switch):
+            raise ConfigError(f"launch option args: {switch!r} is no switch; write it like --mute-audio")
+    _refuse_owned("args", map(_name, switches))
+    return switches
+
+
+def _users_ignored(config: BrowserConfig, defaults: Iterable[str]) -> set[str]:
+    ignored = config.launch_options.get("ignore_default_args") or ()
+    if ignored is True or isinstance(ignored, str):
+        raise ConfigError("launch option ignore_default_args: name the switches in a list; all cannot be dropped")
+    names = {_name(str(switch)) for switch in ignored}
+    _refuse_owned("ignore_default_args", names)
+    unknown = names - {_name(default) for default in defaults}
+    if unknown:
+        raise ConfigError(
+            f"launch option ignore_default_args: {', '.join(sorted(unknown))} is no default of Playwright's"
+        )
+    return names
+
+
+def _refuse_owned(option: str, names: Iterable[str]) -> None:
+    for name in names:
+        if name in _OWNED:
+            raise ConfigError(f"launch option {option}: {name} is set by the engine; use the option made for it")
+
+
+def _refuse_contradiction(values: dict[str, list[str]]) -> None:
+    both = set(values["--disable-features"]) & set(values.get("--enable-features", ()))
+    if both:
+        raise ConfigError(f"launch option args: {', '.join(sorted(both))} would be both enabled and disabled")
+
+
+def _shm_bytes() -> int:
+    """Return the free shared memory in bytes; 0 where there is none to speak of."""
+    path = Path("/dev/shm")  # noqa: S108 - the kernel's shared memory, not a temporary file of ours
+    if not path.is_dir():
+        return 0
+    stats = os.statvfs(path)
+    return stats.f_bavail * stats.f_frsize

@@ -1,0 +1,232 @@
+"""A crawl in the foreground of a terminal: its display, its data on standard output, its signals, its exit code."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Protocol
+
+from browsercrawl.cli.streams import write_all
+from browsercrawl.cli.terminal import count_of, harmless_json, printable
+from browsercrawl.cli.view import Frame, View, status_line
+from browsercrawl.config import CrawlerConfig
+from browsercrawl.crawler import Crawler
+from browsercrawl.dispatcher import Seeds
+from browsercrawl.events import Event
+from browsercrawl.events import models as events
+from browsercrawl.output import FinishReason, Summary, result_line
+from browsercrawl.result import Result
+
+_FRAME_S = 0.25
+_LINE_S = 5.0
+_ABORT_LIMIT_S = 10.0
+"""A second signal stops at once; should that hang, the crawl is cancelled after this."""
+
+OnResult = Callable[[Result], Awaitable[None]]
+"""Takes each result; the crawl waits for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reporting:
+    """What is shown while crawling.
+
+    Attributes:
+        title: what is crawled.
+        as_json: each result goes to standard output, as a line of JSON.
+        quiet: nothing but errors.
+    """
+
+    title: str
+    as_json: bool = False
+    quiet: bool = False
+
+
+class Display(Protocol):
+    """Where progress is shown."""
+
+    @property
+    def every_s(self) -> float:
+        """Seconds between two frames."""
+
+    def show(self, frame: Frame) -> None:
+        """Show how things stand."""
+
+    def say(self, line: str) -> None:
+        """Tell something that happened."""
+
+
+class _Lines:
+    """One line every few seconds, for logs and pipes."""
+
+    every_s = _LINE_S
+
+    def show(self, frame: Frame) -> None:
+        print(status_line(frame), file=sys.stderr, flush=True)
+
+    def say(self, line: str) -> None:
+        print(f"browsercrawl: {printable(line)}", file=sys.stderr, flush=True)
+
+
+class _Silence:
+    """Nothing."""
+
+    every_s = _LINE_S
+
+    def show(self, frame: Frame) -> None:
+        pass
+
+    def say(self, line: str) -> None:
+        pass
+
+
+class Foreground:
+    """Runs one crawl for the person, or the program, in front of it.
+
+    Args:
+        config: of the crawler.
+        reporting: what is shown.
+        on_result: called with each result besides.
+    """
+
+    def __init__(self, config: CrawlerConfig, reporting: Reporting, *, on_result: OnResult | None = None) -> None:
+        self._config = config
+        self._reporting = reporting
+        self._on_result = on_result
+        self._view = View(reporting.title)
+        self._display: Display = _Silence()
+
+    async def crawl(self, seeds: Seeds) -> Summary:
+        """Crawl, show it, and say what came of it.
+
+        Returns:
+            What the run came to; its `exit_code` is the command's.
+
+        Raises:
+            BrowsercrawlError: there is no browser, the run directory cannot be made, or the like.
+            BrokenPipeError: whoever read our output has left.
+            KeyboardInterrupt: a signal came before there was anything to sum up, or a second one and the crawl did not
+                even then end by itself.
+        """
+        display = _display_of(self._reporting, self._view.title)
+        with display as self._display:
+            async with (
+                Crawler(self._config, on_event=self._on_event) as crawler,
+                _signals(crawler, self._announce_stop) as interrupted,
+                self._showing(crawler),
+            ):
+                summary = await self._consume(crawler, seeds)
+        if summary is None:  # the first signal came before the first page
+            raise KeyboardInterrupt
+        if interrupted():
+            summary = summary.model_copy(update={"finish_reason": FinishReason.INTERRUPTED})
+        if not self._reporting.quiet:
+            from browsercrawl.cli.drawing import print_summary  # noqa: PLC0415 - rich, when there is something to draw
+
+            print_summary(summary, self._config)
+        return summary
+
+    async def _consume(self, crawler: Crawler, seeds: Seeds) -> Summary | None:
+        async with crawler.stream(seeds) as stream:
+            async for result in stream:
+                self._view.on_result(result)
+                if self._reporting.as_json:
+                    await write_all(sys.stdout.fileno(), f"{harmless_json(result_line(result))}\n".encode())
+                if self._on_result is not None:
+                    await self._on_result(result)
+        return stream.summary
+
+    @asynccontextmanager
+    async def _showing(self, crawler: Crawler) -> AsyncIterator[None]:
+        showing = asyncio.create_task(self._show(crawler), name="progress display")
+        try:
+            yield
+        finally:
+            showing.cancel()
+            await asyncio.wait({showing})
+        if not showing.cancelled():
+            showing.result()
+
+    async def _show(self, crawler: Crawler) -> None:
+        while True:
+            await asyncio.sleep(self._display.every_s)
+            self._display.show(self._view.frame(crawler.status()))
+
+    def _on_event(self, event: Event) -> None:
+        self._view.on_event(event)
+        match event:
+            case events.SandboxUnavailable():
+                self._display.say(f"Chromium runs without its sandbox: {event.reason}. {event.remedy}")
+            case events.BrowserCrashed():
+                self._display.say(f"the browser died ({event.reason}); starting another")
+            case events.HostDeferred():
+                self._display.say(f"{event.host} asked for a pause of {event.delay_s:.0f} s")
+
+    def _announce_stop(self, crawler: Crawler) -> None:
+        active = crawler.status().active
+        self._view.notice = f"Stopping: finishing {count_of(active, 'open page')}; Ctrl-C again to stop at once."
+        self._display.say(self._view.notice)
+
+
+def new_run_directory(name: str) -> Path:
+    """Return a path below `runs/` that does not exist yet, named after the time and what is crawled."""
+    stem = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{re.sub('[^a-z0-9.-]+', '-', name).strip('-')}"
+    names = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
+    return next(path for name in names if not (path := Path("runs") / name).exists())
+
+
+def _display_of(reporting: Reporting, title: str) -> AbstractContextManager[Display]:
+    if reporting.quiet:
+        return nullcontext(_Silence())
+    is_data_on_terminal = reporting.as_json and sys.stdout.isatty()
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb" or is_data_on_terminal:
+        return nullcontext(_Lines())
+    from browsercrawl.cli.drawing import LiveDisplay  # noqa: PLC0415 - rich, when there is something to draw
+
+    return LiveDisplay(title)
+
+
+@asynccontextmanager
+async def _signals(crawler: Crawler, announce: Callable[[Crawler], None]) -> AsyncIterator[Callable[[], bool]]:
+    """Make the first SIGINT or SIGTERM drain the crawl and the second one end it at once.
+
+    Yields:
+        Tells whether there was one.
+    """
+    loop = asyncio.get_running_loop()
+    crawl = asyncio.current_task()
+    stopping: list[asyncio.Task[None]] = []
+    last_resort: list[asyncio.TimerHandle] = []
+
+    def take() -> None:
+        if not stopping:
+            stopping.append(asyncio.create_task(crawler.stop(), name="drain"))
+            announce(crawler)
+        elif crawl is not None and not last_resort:
+            last_resort.append(loop.call_later(_ABORT_LIMIT_S, crawl.cancel))
+            crawler.abort()
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for number in signals:
+        loop.add_signal_handler(number, take)
+    try:
+        yield lambda: bool(stopping)
+        if stopping:
+            await asyncio.wait(stopping)
+    except asyncio.CancelledError:
+        if last_resort:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+        for handle in last_resort:
+            handle.cancel()
+        for task in stopping:
+            task.cancel()

@@ -1,0 +1,30 @@
+"""Configuration: what a crawler can be told, and how people write durations and sizes."""
+
+from browsercrawl.config.models import (
+    BrowserConfig,
+    CrawlerConfig,
+    HostConfig,
+    LinksConfig,
+    PoolConfig,
+    Profile,
+    ResourceType,
+    RetryConfig,
+    Saved,
+    VisitConfig,
+)
+from browsercrawl.config.units import duration_s, size_bytes
+
+__all__ = [
+    "BrowserConfig",
+    "CrawlerConfig",
+    "HostConfig",
+    "LinksConfig",
+    "PoolConfig",
+    "Profile",
+    "ResourceType",
+    "RetryConfig",
+    "Saved",
+    "VisitConfig",
+    "duration_s",
+    "size_bytes",
+]

@@ -1,0 +1,187 @@
+"""The configuration of a crawler: frozen models, one per concept, composed in `CrawlerConfig`."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from browsercrawl.errors import ConfigError
+from browsercrawl.request import Capture, Isolation, WaitUntil
+
+Profile = Literal["faithful", "balanced", "lean"]
+"""A set of defaults: `faithful` like a person's browser, `balanced` safe and cheap, `lean` the cheapest."""
+
+ResourceType = Literal["image", "font", "media", "stylesheet"]
+"""What may be blocked: nothing a page's text depends on."""
+
+Saved = Literal["html", "text", "screenshot"]
+"""What a run directory may keep of each page."""
+
+Seconds = Annotated[float, Field(ge=0, le=86_400)]
+
+CONTEXTS_MIN = 8
+"""Warm contexts kept at least, whatever the concurrency: a login session is dear to reopen, an idle context is not."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class BrowserConfig(_Model):
+    """Which Chromium, and how it is started."""
+
+    executable: Path | None = Field(default=None, description="Path of the Chromium to use; None: look for one.")
+    binary: Literal["shell", "full"] = Field(default="shell", description="Headless shell (cheaper) or full Chromium.")
+    headed: bool = Field(default=False, description="Show the browser's window; needs full Chromium and a display.")
+    process_per_site: bool = Field(default=False, description="All pages of a site share one renderer: cheaper, one fate.")
+    sandbox: Literal["auto", "require", "off"] = Field(
+        default="auto", description="auto: use Chromium's sandbox where it starts, else warn; require: else refuse."
+    )
+    block: frozenset[ResourceType] = Field(default=frozenset(), description="Resource types never fetched.")
+    user_agent: str | None = Field(default=None, description="None: Chromium's own.")
+    proxy: str | None = Field(default=None, description="Proxy server URL, such as http://host:port; no credentials yet.")
+    launch_options: dict[str, Any] = Field(default_factory=dict, description="Playwright's launch options, snake_case.")
+    context_options: dict[str, Any] = Field(default_factory=dict, description="Playwright's context options, snake_case.")
+    launch_limit_s: Annotated[float, Field(gt=0, le=600)] = Field(default=60, description="A launch may take this long.")
+
+
+class PoolConfig(_Model):
+    """How pages and contexts are lent, reused and replaced."""
+
+    reuse: Literal["clean", "keep", "never"] = Field(
+        default="clean", description="clean: pages are reused and cleaned; keep: reused as they are; never: a new page each."
+    )
+    page_visits_max: int = Field(default=25, ge=1, description="A page is replaced after so many visits (measured best).")
+    context_visits_max: int = Field(default=1000, ge=1, description="A context is replaced after so many visits: contexts wear.")
+    contexts_max: int | None = Field(default=None, ge=1, description="Open contexts; None: as many as pages, 8 at least.")
+    growth_bytes_max: int = Field(default=64_000_000, ge=0, description="A page whose renderer grew by more is replaced.")
+    tab_storage: Literal["clear", "keep"] = Field(
+        default="clear", description="keep: sessionStorage survives from visit to visit, for apps with a token in it."
+    )
+    isolation: Isolation = Field(default="session", description="request: every request gets a context of its own.")
+    acquire_limit_s: Annotated[float, Field(gt=0)] = Field(default=60, description="Making a page ready may take this long.")
+    close_limit_s: Annotated[float, Field(gt=0)] = Field(default=5, description="Closing a page or a context, likewise.")
+
+
+class VisitConfig(_Model):
+    """How a page is visited and what is taken from it."""
+
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = Field(default=60, description="Deadline over a whole visit.")
+    wait_until: WaitUntil = Field(default="load", description="When the navigation counts as done.")
+    wait_for: str | None = Field(default=None, description="Selector that must be present in the DOM.")
+    capture: frozenset[Capture] = Field(
+        default=frozenset({"html", "text", "links"}), description="What each result carries besides the title."
+    )
+    save: frozenset[Saved] = Field(default=frozenset(), description="What goes to the run directory's artifacts.")
+    accept_status: frozenset[int] = Field(default=frozenset(), description="HTTP statuses taken as success besides 2xx.")
+
+
+class RetryConfig(_Model):
+    """How often and when a failed visit is tried again."""
+
+    retries: int = Field(default=2, ge=0, le=100, description="Further attempts after the first.")
+    backoff_s: Seconds = Field(default=1.0, description="Pause before the first retry; doubles with each.")
+    backoff_max_s: Seconds = Field(default=60.0, description="The pause never grows past this.")
+    stalls_max: int = Field(default=3, ge=1, description="Deaths of the browser, while visited alone, before giving up.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.backoff_max_s < self.backoff_s:
+            raise ValueError(f"backoff_max_s ({self.backoff_max_s}) is below backoff_s ({self.backoff_s})")
+        return self
+
+
+class HostConfig(_Model):
+    """Restraint towards each host:port."""
+
+    delay_s: Seconds | None = Field(default=0.0, description="Between two starts; None: 1 s, and 0 on loopback.")
+    per_host: int | None = Field(default=None, ge=1, description="Pages at once; None: as many as the delay allows.")
+    defer_s: Seconds = Field(default=60.0, description="Pause after 429 or 503 without Retry-After; doubles each time.")
+    defer_max_s: Seconds = Field(default=3600.0, description="No pause is longer, whatever the host asks for.")
+
+
+class LinksConfig(_Model):
+    """Which links are followed."""
+
+    depth: int = Field(default=0, ge=0, description="Links followed from a seed; 0: none.")
+    scope: Literal["host", "any"] = Field(default="host", description="host: only to the host:port of the seed.")
+    max_requests: int | None = Field(default=None, ge=1, description="Stored requests, seeds included; None: no limit.")
+
+
+_PROFILES: dict[Profile, dict[str, dict[str, object]]] = {
+    "faithful": {"browser": {"binary": "full"}, "pool": {"reuse": "never"}},
+    "balanced": {},
+    "lean": {"browser": {"process_per_site": True}, "pool": {"reuse": "keep"}},
+}
+
+
+class CrawlerConfig(_Model):
+    """Everything a crawler can be told. A profile only sets defaults of the fields not given.
+
+    Raises:
+        pydantic.ValidationError: a field is wrong; `CrawlerConfig.load` makes a `ConfigError` of it.
+    """
+
+    profile: Profile = Field(default="balanced", description="Sets defaults of browser and pool.")
+    concurrency: Annotated[int, Field(ge=1, le=1000)] | Literal["auto"] = Field(
+        default="auto", description="Pages in use at once; auto: 2 per core."
+    )
+    browser: BrowserConfig = BrowserConfig()
+    pool: PoolConfig = PoolConfig()
+    visit: VisitConfig = VisitConfig()
+    retry: RetryConfig = RetryConfig()
+    host: HostConfig = HostConfig()
+    links: LinksConfig = LinksConfig()
+    output: Path | None = Field(default=None, description="Run directory to make; None: none is made.")
+    drain_s: Seconds = Field(default=8.0, description="Open pages get this long at a stop, then are put back.")
+    status_every_s: Annotated[float, Field(gt=0)] = Field(default=5.0, description="Between two status events.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_profile(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        merged = dict(values)
+        for part, defaults in _PROFILES.get(values.get("profile", "balanced"), {}).items():
+            given = values.get(part, {})
+            given = given.model_dump(exclude_unset=True) if isinstance(given, BaseModel) else given
+            merged[part] = {**defaults, **given}
+        return merged
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.pool.contexts_max is not None and self.pool.contexts_max < self.pages_max:
+            raise ValueError(
+                f"pool.contexts_max ({self.pool.contexts_max}) is below concurrency ({self.pages_max}): "
+                "each page in use may need a context of its own"
+            )
+        if self.visit.save and self.output is None:
+            raise ValueError("visit.save needs a run directory: set output")
+        if self.browser.headed and self.browser.binary == "shell":
+            raise ValueError("browser.headed needs browser.binary='full': the headless shell has no window")
+        return self
+
+    @property
+    def pages_max(self) -> int:
+        """Pages in use at once, as a number."""
+        return 2 * (os.cpu_count() or 1) if self.concurrency == "auto" else self.concurrency
+
+    @property
+    def contexts_max(self) -> int:
+        """Open contexts at once, as a number."""
+        return self.pool.contexts_max or max(CONTEXTS_MIN, self.pages_max)
+
+    @classmethod
+    def load(cls, values: Mapping[str, Any]) -> Self:
+        """Build a configuration from plain values, such as a parsed file.
+
+        Raises:
+            ConfigError: names each wrong key and what is wrong with it.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            wrong = (f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg']}" for e in error.errors())
+            raise ConfigError("; ".join(wrong)) from error

@@ -1,0 +1,216 @@
+"""`Crawler`: one configuration, one pool of warm contexts, one run at a time."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, TypeVar
+
+from browsercrawl.clock import SystemClock
+from browsercrawl.config import CrawlerConfig
+from browsercrawl.crawler.handlers import HandlerTable, OnFailed
+from browsercrawl.crawler.run import Run, RunParts
+from browsercrawl.crawler.stream import Stream
+from browsercrawl.dispatcher import Seeds
+from browsercrawl.errors import CrawlerBusy, CrawlerClosed
+from browsercrawl.events import Emit, Event, Status, discard
+from browsercrawl.output import Summary
+from browsercrawl.pool import Pool, PoolSize
+from browsercrawl.ports import ContextOptions, LaunchBrowser
+from browsercrawl.request import Request
+from browsercrawl.result import Result
+from browsercrawl.urls import address
+from browsercrawl.visit import Handler
+
+H = TypeVar("H", bound=Handler)
+
+
+class Crawler:
+    """Crawls through a pool of browser contexts.
+
+    Use it as an async context manager to keep the browser warm from run to run; outside of one, each run opens and
+    closes its own. A crawler may run again and again, one run at a time. Crawlers know nothing of each other.
+
+    Example:
+        >>> async def titles():                                              # doctest: +SKIP
+        ...     async with Crawler() as crawler:
+        ...         async for result in crawler.stream(["https://example.com/"]):
+        ...             print(result.url, result.title)
+    """
+
+    def __init__(
+        self,
+        config: CrawlerConfig | None = None,
+        *,
+        on_event: Emit | None = None,
+        launch: LaunchBrowser | None = None,
+    ) -> None:
+        """Make a crawler; nothing is started before the first run.
+
+        Args:
+            config: None: sensible defaults.
+            on_event: gets every event, on the event loop; must be quick.
+            launch: starts the browser; None: Chromium through Playwright.
+        """
+        self.config = config or CrawlerConfig()
+        self._on_event = on_event or discard
+        self._launch = launch
+        self._clock = SystemClock()
+        self._handlers = HandlerTable()
+        self._pool: Pool | None = None
+        self._run: Run | None = None
+        self._entered = False
+        self._closed = False
+
+    # --- user code -----------------------------------------------------------------------------------------------
+
+    def handler(self, label: str | None = None) -> Callable[[H], H]:
+        """Register an `async def` function that gets the visits of a label; without one, the default handler.
+
+        Raises:
+            ConfigError: not a coroutine function, or the label has one already.
+        """
+
+        def register(function: H) -> H:
+            self._handlers.register(label, function)
+            return function
+
+        return register
+
+    def on_failed(self, function: OnFailed) -> OnFailed:
+        """Register an `async def` function that sees the result of each request that ended failed.
+
+        Raises:
+            ConfigError: not a coroutine function, or there is one already.
+        """
+        self._handlers.register_on_failed(function)
+        return function
+
+    # --- running -------------------------------------------------------------------------------------------------
+
+    def stream(self, seeds: Seeds) -> Stream:
+        """Crawl, and give results as they come.
+
+        Args:
+            seeds: URLs and requests: any iterable or async iterable, of any length; pulled as the frontier empties.
+
+        Returns:
+            An async iterator of results, which is also an async context manager.
+
+        Raises:
+            CrawlerBusy: a run is going on. CrawlerClosed: the crawler was closed.
+        """
+        return Stream(self._new_run(seeds, buffered=True))
+
+    async def run(self, seeds: Seeds) -> Summary:
+        """Crawl to the end; results go to handlers and to the run directory.
+
+        Returns:
+            What became of it all.
+
+        Raises:
+            CrawlerBusy: a run is going on. CrawlerClosed: the crawler was closed.
+            BrowserNotFound, LaunchFailed: there is no browser to crawl with.
+            RunDirectoryError: the run directory cannot be made or written.
+            Exception: what the input raised.
+        """
+        return await self._new_run(seeds, buffered=False).finish()
+
+    async def fetch(self, url: str | Request) -> Result:
+        """Crawl one URL and return its result. It is a run of its own.
+
+        Raises:
+            InvalidURL: no http or https URL.
+            CrawlerBusy: a run is going on; use `stream` for many URLs.
+        """
+        if isinstance(url, str):
+            address(url)
+        async with self.stream([url]) as stream:
+            return await anext(stream)
+
+    async def stop(self, *, drain_s: float | None = None) -> None:
+        """End the run that is going on: nothing more is claimed, open pages get `drain_s`, then are put back.
+
+        Args:
+            drain_s: None: as configured.
+        """
+        if self._run is not None:
+            await self._run.stop(self.config.drain_s if drain_s is None else drain_s)
+
+    def abort(self) -> None:
+        """End the run at once: open pages are put back now. Returns without waiting."""
+        if self._run is not None:
+            self._run.abandon()
+
+    def status(self) -> Status:
+        """Return how the run stands, or how the last one ended."""
+        return self._run.status() if self._run is not None else Status()
+
+    # --- life ----------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._closed:
+            raise CrawlerClosed("this crawler was closed; make a new one")
+        self._entered = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End the run that is going on and close the browser. Idempotent."""
+        self._closed = True
+        if self._run is not None:
+            await self._run.close()
+        await self._close_pool()
+
+    def _new_run(self, seeds: Seeds, *, buffered: bool) -> Run:
+        if self._closed:
+            raise CrawlerClosed("this crawler was closed; make a new one")
+        if self._run is not None and not self._run.is_over:
+            raise CrawlerBusy("this crawler is running; wait for the run's end, or make another crawler")
+        parts = RunParts(
+            config=self.config,
+            handlers=self._handlers,
+            clock=self._clock,
+            on_event=self._on_event,
+            open_pool=self._open_pool,
+            after=None if self._entered else self._close_pool,
+        )
+        self._run = Run(parts, seeds, before=self._run, buffered=buffered)
+        return self._run
+
+    async def _open_pool(self) -> Pool:
+        if self._pool is None:
+            config = self.config
+            options = ContextOptions(
+                extra=config.browser.context_options, keep_tab_storage=config.pool.tab_storage == "keep"
+            )
+            pool = Pool(
+                self._launch or self._playwright(),
+                config=config.pool,
+                size=PoolSize(pages_max=config.pages_max, contexts_max=config.contexts_max),
+                context_options=lambda session: options,
+                clock=self._clock,
+                emit=self._emit,
+            )
+            await pool.start()
+            self._pool = pool
+        return self._pool
+
+    def _playwright(self) -> LaunchBrowser:
+        from browsercrawl.browser import launcher  # noqa: PLC0415 - `import browsercrawl` must not import Playwright
+
+        return launcher(self.config.browser, self._emit)
+
+    async def _close_pool(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close(limit_s=self.config.pool.close_limit_s)
+
+    def _emit(self, event: Event) -> None:
+        """Hand an event of the pool or the browser to the run that is going on."""
+        if self._run is not None and not self._run.is_over:
+            self._run.emit(event)
+        else:
+            self._on_event(event)

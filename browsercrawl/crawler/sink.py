@@ -1,0 +1,57 @@
+"""Where a run's results go: counted, written, shown to `on_failed`, handed to whoever streams."""
+
+import asyncio
+
+from browsercrawl.crawler.handlers import OnFailed
+from browsercrawl.crawler.stream import ResultBuffer
+from browsercrawl.events import Emit, HandlerRaised
+from browsercrawl.output import Meter, ResultWriter
+from browsercrawl.result import Outcome, Result
+
+ON_FAILED_LIMIT_S = 60.0
+"""An `on_failed` handler may take this long."""
+
+
+class RunSink:
+    """The `ResultSink` of a run."""
+
+    def __init__(
+        self,
+        meter: Meter,
+        *,
+        writer: ResultWriter | None,
+        buffer: ResultBuffer | None,
+        on_failed: OnFailed | None,
+        emit: Emit,
+    ) -> None:
+        self._meter = meter
+        self._writer = writer
+        self._buffer = buffer
+        self._on_failed = on_failed
+        self._emit = emit
+
+    def has_room(self) -> bool:
+        """Tell whether the consumer keeps up; a run without a stream has none to wait for."""
+        return self._buffer is None or self._buffer.has_room()
+
+    async def put(self, result: Result) -> None:
+        """Take a result.
+
+        Raises:
+            RunDirectoryError: it cannot be written.
+        """
+        self._meter.count_result(result)
+        if self._writer is not None:
+            await self._writer.write(result)
+        if self._on_failed is not None and result.outcome is Outcome.FAILED:
+            await self._show(self._on_failed, result)
+        if self._buffer is not None:
+            self._buffer.put(result)
+
+    async def _show(self, on_failed: OnFailed, result: Result) -> None:
+        try:
+            async with asyncio.timeout(ON_FAILED_LIMIT_S):
+                await on_failed(result)
+        except Exception as error:  # noqa: BLE001 - user code may raise anything; recorded, and the result stands
+            message = f"{type(error).__name__}: {error}"
+            self._emit(HandlerRaised(request_id=result.request_id, where="on_failed", message=message))

@@ -1,0 +1,238 @@
+"""`CrawlDispatcher`: the same engine for plain scripts and notebooks, without `async`.
+
+A thread of its own runs the event loop with a `Crawler` in it. The caller's threads and the loop meet in two spools (tasks
+in, results out) and a handful of counters, all guarded by one condition; the loop is never waited for with it held.
+"""
+
+import asyncio
+import atexit
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from types import TracebackType
+from typing import Self
+
+from browsercrawl.config import CrawlerConfig
+from browsercrawl.crawler.crawler import Crawler
+from browsercrawl.crawler.spool import Spool
+from browsercrawl.errors import CrawlerClosed, InternalError
+from browsercrawl.events import Event, RequestScheduled, Status
+from browsercrawl.ports import LaunchBrowser
+from browsercrawl.request import Request
+from browsercrawl.result import Result
+from browsercrawl.urls import address
+
+TASKS_IN_MEMORY = 10_000
+RESULTS_IN_MEMORY = 100
+"""Results carry whole pages; further ones wait on disk."""
+
+STOP_MARGIN_S = 30.0
+"""Beyond the drain time, a stop waits so long for the browser to be closed."""
+
+STATUS_LIMIT_S = 5.0
+
+
+class CrawlDispatcher:
+    """Crawl from a plain script: add tasks, take results.
+
+    Example:
+        >>> dispatcher = CrawlDispatcher()                                   # doctest: +SKIP
+        >>> dispatcher.start()                                               # doctest: +SKIP
+        >>> dispatcher.add_task(url="https://example.com")                   # doctest: +SKIP
+        >>> for result in dispatcher.results(): print(result.title)          # doctest: +SKIP
+        >>> dispatcher.stop()                                                # doctest: +SKIP
+
+    An error of the engine itself (such as no browser) is raised from the next call of any method.
+    """
+
+    def __init__(self, config: CrawlerConfig | None = None, *, launch: LaunchBrowser | None = None) -> None:
+        """Make a dispatcher; nothing runs before `start`.
+
+        Args:
+            config: as for `Crawler`.
+            launch: starts the browser; None: Chromium through Playwright.
+        """
+        self._config = config or CrawlerConfig()
+        self._launch = launch
+        self._changed = threading.Condition()  # guards everything below, up to _loop
+        self._tasks = Spool(Request, memory_max=TASKS_IN_MEMORY)
+        self._results = Spool(Result, memory_max=RESULTS_IN_MEMORY)
+        self._known: set[bytes] = set()
+        self._open = 0
+        self._stopped = False
+        self._ended = False
+        self._error: BaseException | None = None
+        self._last_status: Status | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._added: asyncio.Event | None = None
+        self._crawler: Crawler | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start crawling in a thread of its own. A second call does nothing.
+
+        Raises:
+            CrawlerClosed: it was stopped.
+        """
+        with self._changed:
+            self._check(usable=True)
+            if self._thread is not None:
+                return
+            # A daemon thread: the interpreter must not wait for it before atexit has stopped it.
+            self._thread = threading.Thread(target=self._main, name="browsercrawl", daemon=True)
+            self._thread.start()
+        atexit.register(self.stop)
+
+    def add_task(self, url: str | Request) -> str:
+        """Add a URL, or a request with further wishes. Never blocks, never drops; also before `start`.
+
+        Returns:
+            The request's id; for a request that is known already, the first one's.
+
+        Raises:
+            InvalidURL: no http or https URL.
+            CrawlerClosed: it was stopped.
+            BrowsercrawlError: the engine has failed.
+        """
+        if isinstance(url, str):
+            address(url)
+            request = Request(url=url)
+        else:
+            request = url
+        with self._changed:
+            self._check(usable=True)
+            fingerprint = bytes.fromhex(request.id)
+            if fingerprint in self._known:
+                return request.id
+            self._known.add(fingerprint)
+            self._open += 1
+            self._tasks.put(request)
+            if self._loop is not None and self._added is not None:
+                self._loop.call_soon_threadsafe(self._added.set)
+        return request.id
+
+    def results(self, timeout_s: float | None = None) -> Iterator[Result]:
+        """Give each result once, to whoever asks first; end when no task is open.
+
+        Args:
+            timeout_s: wait at most so long for the next result, then end; None: as long as a task is open.
+
+        Raises:
+            BrowsercrawlError: the engine has failed.
+        """
+        while True:
+            with self._changed:
+                deadline = None if timeout_s is None else time.monotonic() + timeout_s
+                while not len(self._results):
+                    self._check(usable=False)
+                    left_s = None if deadline is None else deadline - time.monotonic()
+                    if self._open == 0 or self._ended or self._thread is None or (left_s is not None and left_s <= 0):
+                        return
+                    self._changed.wait(left_s)
+                result = self._results.take()
+            assert result is not None, "the spool was not empty"
+            yield result
+
+    def get_status(self) -> Status:
+        """Return how the crawl stands; `print` shows it as a table.
+
+        Raises:
+            BrowsercrawlError: the engine has failed.
+        """
+        with self._changed:
+            self._check(usable=False)
+            loop, crawler, last = self._loop, self._crawler, self._last_status
+            waiting = len(self._tasks)
+        if loop is None or crawler is None:
+            return last or Status(queued=waiting)
+        asked = asyncio.run_coroutine_threadsafe(_status_of(crawler), loop)
+        try:
+            status = asked.result(STATUS_LIMIT_S)
+        except TimeoutError as error:
+            raise InternalError(f"the crawl's event loop did not answer within {STATUS_LIMIT_S:g} s") from error
+        return status.model_copy(update={"queued": status.queued + waiting})
+
+    def stop(self, drain_s: float = 8.0) -> None:
+        """Finish open pages for up to `drain_s` seconds, then end everything. Idempotent; runs at exit.
+
+        Results that are there can still be taken.
+        """
+        with self._changed:
+            self._stopped = True
+            thread, loop, crawler = self._thread, self._loop, self._crawler
+            if thread is None:
+                self._ended = True
+        atexit.unregister(self.stop)
+        if thread is None or thread is threading.current_thread():
+            return
+        if loop is not None and crawler is not None and thread.is_alive():
+            asyncio.run_coroutine_threadsafe(crawler.stop(drain_s=drain_s), loop)
+        thread.join(drain_s + STOP_MARGIN_S)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # --- the loop's thread ---------------------------------------------------------------------------------------
+
+    def _main(self) -> None:
+        error: BaseException | None = None
+        try:
+            asyncio.run(self._crawl())
+        except Exception as raised:  # noqa: BLE001 - the thread's boundary: kept for the caller's next call
+            error = raised
+        with self._changed:
+            self._error = error
+            self._ended = True
+            self._loop = self._crawler = self._added = None
+            self._tasks.close()
+            self._changed.notify_all()
+
+    async def _crawl(self) -> None:
+        crawler = Crawler(self._config, on_event=self._on_event, launch=self._launch)
+        with self._changed:
+            self._loop, self._added, self._crawler = asyncio.get_running_loop(), asyncio.Event(), crawler
+            if self._stopped:
+                return
+        async with crawler, crawler.stream(self._take_tasks(self._added)) as results:
+            async for result in results:
+                with self._changed:
+                    self._results.put(result)
+                    self._open -= 1
+                    self._changed.notify_all()
+            with self._changed:
+                self._last_status = crawler.status()
+
+    async def _take_tasks(self, added: asyncio.Event) -> AsyncIterator[Request]:
+        while True:
+            added.clear()
+            with self._changed:
+                request = self._tasks.take()
+            if request is not None:
+                yield request
+            else:
+                await added.wait()
+
+    def _on_event(self, event: Event) -> None:
+        if not isinstance(event, RequestScheduled):
+            return
+        fingerprint = bytes.fromhex(event.request_id)
+        with self._changed:
+            if fingerprint not in self._known:  # a link that was followed: it will have a result as well
+                self._known.add(fingerprint)
+                self._open += 1
+
+    def _check(self, *, usable: bool) -> None:
+        if self._error is not None:
+            raise self._error
+        if usable and (self._stopped or self._ended):
+            raise CrawlerClosed("this CrawlDispatcher was stopped; make a new one")
+
+
+async def _status_of(crawler: Crawler) -> Status:
+    return crawler.status()

@@ -1,0 +1,274 @@
+"""One attempt at a claimed request: acquire a lease, visit, settle, release. Exactly one thing becomes of each claim.
+
+Order that must not change: the outcome is settled (committed and delivered) before the lease is released, because
+releasing a page that does not answer may take seconds; and settling, once begun, is finished even when the visit is
+cancelled, because a committed request without a delivered result would be lost.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+from browsercrawl.config import CrawlerConfig
+from browsercrawl.dispatcher.links import LinkFollower
+from browsercrawl.dispatcher.settle import Again, Ending, History, decide, error_info, result_of
+from browsercrawl.dispatcher.wiring import Wiring
+from browsercrawl.errors import (
+    BrowserCrashed,
+    BrowsercrawlError,
+    Disposition,
+    HostUnavailable,
+    InternalError,
+    disposition_of,
+)
+from browsercrawl.events import (
+    HostDeferred,
+    RequestScheduled,
+    RequestSkipped,
+    RetryScheduled,
+    VisitFailed,
+    VisitStarted,
+    VisitSucceeded,
+)
+from browsercrawl.frontier import Claim, Verdict
+from browsercrawl.politeness import HostBackoff, retry_after_s, retry_delay_s
+from browsercrawl.pool import Lease
+from browsercrawl.request import Request
+from browsercrawl.result import Artifact, Outcome, Phase, SkipReason, Timings
+from browsercrawl.visit import PhaseTimes, VisitOutcome, VisitPlan
+
+T = TypeVar("T")
+
+
+class Attempts:
+    """Carries out claims; keeps what outlasts a single attempt of a request.
+
+    Attributes:
+        stop_reason: what the handler said that asked for the end of the run; None while none did.
+    """
+
+    def __init__(self, wiring: Wiring, config: CrawlerConfig) -> None:
+        self.stop_reason: str | None = None
+        self._w = wiring
+        self._config = config
+        self._links = LinkFollower(config.links)
+        self._backoff = HostBackoff(config.host)
+        self._histories: dict[str, History] = {}
+
+    @property
+    def links_skipped(self) -> dict[str, int]:
+        """Links kept out of the frontier so far, by reason."""
+        return {reason.value: number for reason, number in sorted(self._links.skipped.items())}
+
+    async def carry_out(self, claim: Claim, *, alone: bool) -> None:
+        """Visit a claimed request and settle what comes of it.
+
+        Args:
+            claim: valid.
+            alone: nothing else is visited meanwhile, so that a death of the browser is this request's doing.
+
+        Raises:
+            BrowserNotFound, LaunchFailed: no page can be had at all; the request was put back.
+            RunDirectoryError: the result cannot be stored.
+        """
+        asked_at = self._w.clock.now()
+        try:
+            lease = await self._acquire(claim.request)
+        except asyncio.CancelledError:
+            await finish(self._w.frontier.release(claim, spent=False))
+            raise
+        except BrowsercrawlError as error:
+            if disposition_of(error) is Disposition.STOP:
+                await self._w.frontier.release(claim, spent=False)
+                raise
+            outcome = VisitOutcome(phase=Phase.LEASE, times=PhaseTimes(), error=error)
+            await finish(self._settle(claim, outcome, lease_s=self._w.clock.now() - asked_at, alone=alone))
+            return
+        condemned: str | None = "cancelled"
+        try:
+            lease_s = self._w.clock.now() - asked_at
+            try:
+                outcome = await self._visit(claim, lease)
+            except asyncio.CancelledError:
+                await finish(self._w.frontier.release(claim, spent=False))
+                raise
+            condemned = outcome.condemned
+            await finish(self._settle(claim, outcome, lease_s=lease_s, alone=alone))
+        finally:
+            await finish(lease.release(condemned=condemned))
+
+    async def _acquire(self, request: Request) -> Lease:
+        isolation = request.isolation or self._config.pool.isolation
+        return await self._w.pool.acquire(request.session_key, isolation=isolation)
+
+    async def _visit(self, claim: Claim, lease: Lease) -> VisitOutcome:
+        request = claim.request
+        self._w.emit(
+            VisitStarted(request_id=request.id, url=request.url, attempt=claim.attempt, lease_id=lease.id)
+        )
+        if request.id not in self._histories:
+            self._histories[request.id] = History(started_at=self._w.clock.utc())
+        try:
+            plan = VisitPlan.of(request, self._config.visit, self._w.handlers.of(request.label))
+            outcome = await self._w.visitor.visit(lease.page, plan)
+        except BrowsercrawlError as error:
+            return VisitOutcome(phase=Phase.NAVIGATE, times=PhaseTimes(), error=error, condemned=error.kind)
+        except Exception as error:  # noqa: BLE001 - the task boundary: a bug of ours is recorded, the run goes on
+            bug = InternalError(f"{request.address.canonical}: {type(error).__name__}: {error}")
+            bug.__cause__ = error
+            return VisitOutcome(phase=Phase.NAVIGATE, times=PhaseTimes(), error=bug, condemned="internal error")
+        if outcome.error is not None and lease.lost is not None:
+            # Whatever the visit saw, it saw it because its browser was gone.
+            lost = BrowserCrashed(f"{request.address.canonical}: the browser was lost: {lease.lost}")
+            lost.__cause__ = outcome.error
+            return VisitOutcome(phase=outcome.phase, times=outcome.times, error=lost, condemned=lease.lost)
+        return outcome
+
+    async def _settle(self, claim: Claim, outcome: VisitOutcome, *, lease_s: float, alone: bool) -> None:
+        history = self._histories.setdefault(claim.request.id, History(started_at=self._w.clock.utc()))
+        history.add(claim, outcome, lease_s=lease_s)
+        error = outcome.error
+        if alone and error is not None and disposition_of(error) is Disposition.PUT_BACK:
+            history.deaths_alone += 1
+        decision = decide(
+            error,
+            claim,
+            attempts_max=self._config.retry.retries + 1,
+            deaths_alone=history.deaths_alone,
+            deaths_max=self._config.retry.stalls_max,
+        )
+        if error is not None:
+            self._tell_failure(claim, outcome, error, final=not isinstance(decision, Again))
+        deferred = await self._defer_host(claim, error) if isinstance(error, HostUnavailable) else False
+        if isinstance(decision, Again):
+            await self._again(claim, decision, deferred=deferred)
+        else:
+            await self._complete(claim, outcome, history)
+
+    async def _defer_host(self, claim: Claim, error: HostUnavailable) -> bool:
+        host = claim.request.address.host
+        asked_s = retry_after_s(error.retry_after, now_utc=self._w.clock.utc()) if error.retry_after else None
+        delay_s = self._backoff.deferral_s(host, asked_s=asked_s, now=self._w.clock.now())
+        await self._w.frontier.defer(host, delay_s)
+        self._w.emit(HostDeferred(host=host, delay_s=round(delay_s, 3), reason=error.message))
+        return True
+
+    async def _again(self, claim: Claim, decision: Again, *, deferred: bool) -> None:
+        backs_off = decision.spent and not deferred  # a deferred host is pause enough
+        delay_s = retry_delay_s(self._config.retry, claim.attempt) if backs_off else 0.0
+        await self._w.frontier.release(claim, delay_s=delay_s, spent=decision.spent)
+        self._w.emit(
+            RetryScheduled(
+                request_id=claim.request.id,
+                url=claim.request.url,
+                attempt=claim.attempt,
+                delay_s=round(delay_s, 3),
+                disposition=decision.disposition,
+            )
+        )
+
+    async def _complete(self, claim: Claim, outcome: VisitOutcome, history: History) -> None:
+        request = claim.request
+        succeeded = outcome.error is None and outcome.skip_reason is None
+        files = await self._store(request, outcome) if succeeded else []
+        children = self._children(request, outcome) if succeeded else []
+        verdicts = await self._w.frontier.complete(claim, links=children)
+        if verdicts is None:
+            raise InternalError(f"{request.address.canonical}: its claim ran out after {claim.attempt} attempts")
+        self._histories.pop(request.id, None)
+        self.announce(children, verdicts)
+        if full := verdicts.count(Verdict.FULL):
+            self._links.skipped[SkipReason.MAX_REQUESTS] += full
+        timings = history.timings(total_s=self._w.clock.now() - claim.stored_at)
+        if succeeded:
+            self._backoff.forgive(request.address.host)
+            self._tell_success(claim, outcome, timings)
+        if outcome.skip_reason is not None:
+            self._w.emit(RequestSkipped(request_id=request.id, url=request.url, reason=outcome.skip_reason))
+        if outcome.stop:
+            self.stop_reason = outcome.skip_reason or "stop"
+        ending = Ending(
+            outcome=Outcome.SUCCEEDED if succeeded else Outcome.FAILED if outcome.error else Outcome.SKIPPED,
+            attempts=claim.attempt,
+            timings=timings,
+            started_at=history.started_at,
+            finished_at=self._w.clock.utc(),
+            visit=outcome,
+            error=error_info(outcome.error, outcome.phase) if outcome.error else None,
+            skip_reason=outcome.skip_reason,
+            artifacts=files,
+        )
+        await self._w.sink.put(result_of(request, ending))
+
+    async def _store(self, request: Request, outcome: VisitOutcome) -> list[Artifact]:
+        if self._w.store_file is None:
+            return []
+        return [await self._w.store_file(request.id, file) for file in outcome.files]
+
+    def _children(self, request: Request, outcome: VisitOutcome) -> list[Request]:
+        found = outcome.snapshot.links if outcome.snapshot and self._links.follows else ()
+        if not (found or outcome.found_links):
+            return list(outcome.requests)
+        final_url = outcome.snapshot.url if outcome.snapshot else request.url
+        links = self._links.requests(request, final_url, links=found, asked_for=outcome.found_links)
+        return [*outcome.requests, *links]
+
+    def announce(self, requests: Sequence[Request], verdicts: Sequence[Verdict]) -> None:
+        """Tell the log which of these requests were stored."""
+        for request, verdict in zip(requests, verdicts, strict=True):
+            if verdict is Verdict.STORED:
+                self._w.emit(
+                    RequestScheduled(
+                        request_id=request.id,
+                        url=request.url,
+                        depth=request.depth,
+                        label=request.label,
+                        session=request.session,
+                    )
+                )
+
+    def _tell_failure(self, claim: Claim, outcome: VisitOutcome, error: BrowsercrawlError, *, final: bool) -> None:
+        self._w.emit(
+            VisitFailed(
+                request_id=claim.request.id,
+                url=claim.request.url,
+                attempt=claim.attempt,
+                kind=error.kind,
+                message=error.message,
+                phase=outcome.phase,
+                disposition=disposition_of(error),
+                final=final,
+            )
+        )
+
+    def _tell_success(self, claim: Claim, outcome: VisitOutcome, timings: Timings) -> None:
+        navigation = outcome.navigation
+        self._w.emit(
+            VisitSucceeded(
+                request_id=claim.request.id,
+                url=claim.request.url,
+                attempt=claim.attempt,
+                http_status=navigation.status if navigation else None,
+                partial=navigation is not None and not navigation.loaded,
+                links=len(outcome.snapshot.links) if outcome.snapshot else 0,
+                timings=timings,
+            )
+        )
+
+
+async def finish(work: Coroutine[Any, Any, T]) -> T:
+    """Run something to its end even when the caller is cancelled meanwhile; the cancellation is raised afterwards.
+
+    The work itself must be bounded in time.
+    """
+    task = asyncio.ensure_future(work)
+    interrupted: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            interrupted = error
+    if interrupted is not None:
+        task.exception()
+        raise interrupted
+    return task.result()

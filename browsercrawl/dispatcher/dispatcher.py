@@ -1,0 +1,244 @@
+"""The dispatcher: one loop that claims requests for as many pages as may be in use, and one task per visit.
+
+The loop decides, the visits do. A visit's life: acquire a lease, visit, settle (one commit: result, done mark, links
+found), release the lease. `active` counts visits from claim to release, so that claims never outrun pages: waiting for
+politeness, a retry or the consumer of results happens in the frontier, where it occupies nothing.
+
+A request whose visits saw the browser die twice is a suspect: it is visited alone, so that neighbours never pay for
+it, and it alone is held to account when the browser dies again.
+"""
+
+import asyncio
+from itertools import count
+
+from browsercrawl.config import CrawlerConfig
+from browsercrawl.dispatcher.attempt import Attempts
+from browsercrawl.dispatcher.feed import Seed, Seeds, batches, request_of
+from browsercrawl.dispatcher.settle import Ending, failed_input, result_of
+from browsercrawl.dispatcher.wiring import Wiring
+from browsercrawl.errors import BrowsercrawlError, InputError, InvalidURL, UnknownLabel
+from browsercrawl.events import RequestSkipped
+from browsercrawl.frontier import Claim, Verdict
+from browsercrawl.request import Request
+from browsercrawl.result import Outcome, SkipReason
+from browsercrawl.urls import fingerprint
+
+FEED_WINDOW = 1_000
+"""Seeds wait in the frontier up to this many; further input is not pulled before."""
+
+SUSPECT_STALLS = 2
+"""A request put back so often is visited alone."""
+
+CLAIM_S = 7_200.0
+"""A claim outlives the longest deadline (one hour) and everything around it; the loop ends visits much earlier."""
+
+
+class Dispatcher:
+    """Runs one crawl: feeds, claims, visits, settles, until nothing is open or it is told to stop."""
+
+    def __init__(self, wiring: Wiring, config: CrawlerConfig) -> None:
+        self._w = wiring
+        self._config = config
+        self._owner = "dispatcher"
+        self._attempts = Attempts(wiring, config)
+        self._wake = asyncio.Event()
+        self._visits: dict[asyncio.Task[None], Claim] = {}
+        self._suspects: list[Claim] = []
+        self._suspect_running = False
+        self._fed = False
+        self._feed_room = asyncio.Event()
+        self._drain_until: float | None = None
+        self._failure: BaseException | None = None
+        self._inputs = count(1)
+
+    @property
+    def active(self) -> int:
+        """Visits between claim and release."""
+        return len(self._visits)
+
+    @property
+    def links_skipped(self) -> dict[str, int]:
+        """Links kept out of the frontier so far, by reason."""
+        return self._attempts.links_skipped
+
+    @property
+    def stop_reason(self) -> str | None:
+        """What the handler said that raised `Stop`; None when none did."""
+        return self._attempts.stop_reason
+
+    @property
+    def stopping(self) -> bool:
+        """No request is claimed any more."""
+        return self._drain_until is not None
+
+    def stop(self, drain_s: float) -> None:
+        """Claim nothing more; visits that are open in `drain_s` seconds are put back. Again: the earlier end counts."""
+        until = self._w.clock.now() + drain_s
+        self._drain_until = until if self._drain_until is None else min(until, self._drain_until)
+        self.wake()
+
+    def wake(self) -> None:
+        """Look again: room, a result taken, a limit changed."""
+        self._wake.set()
+
+    async def run(self, seeds: Seeds) -> None:
+        """Crawl until the input has ended and every request has its result, or until stopped.
+
+        Raises:
+            BrowserNotFound, LaunchFailed: there is no browser to crawl with.
+            Exception: whatever the input raised, after open visits were drained.
+        """
+        feed = asyncio.create_task(self._feed(seeds), name="feed")
+        try:
+            await self._dispatch()
+        finally:
+            feed.cancel()
+            await self._end_visits()
+            await asyncio.wait({feed})
+        if self._failure is not None:
+            raise self._failure
+
+    # --- input ---------------------------------------------------------------------------------------------------
+
+    async def _feed(self, seeds: Seeds) -> None:
+        try:
+            async for batch in batches(seeds):
+                await self._wait_for_feed_room()
+                if not await self._schedule_seeds(batch):
+                    break
+        except Exception as error:  # noqa: BLE001 - the user's iterable may raise anything; it ends the run
+            self._fail(error)
+        finally:
+            self._fed = True
+            self.wake()
+
+    async def _wait_for_feed_room(self) -> None:
+        while True:
+            counts = self._w.frontier.counts()
+            if counts.queued + counts.waiting + counts.retrying < FEED_WINDOW:
+                await asyncio.sleep(0)
+                return
+            self._feed_room.clear()
+            await self._feed_room.wait()
+
+    async def _schedule_seeds(self, batch: list[Seed]) -> bool:
+        """Store a batch of seeds; returns whether the frontier takes more."""
+        requests: list[Request] = []
+        for seed in batch:
+            try:
+                if isinstance(seed, InputError):
+                    raise seed
+                request = request_of(seed)
+                self._w.handlers.of(request.label)
+            except (InputError, InvalidURL, UnknownLabel) as error:
+                await self._refuse_seed(seed, error)
+            else:
+                requests.append(request)
+        full = False
+        verdicts = await self._w.frontier.schedule(requests)
+        self._attempts.announce(requests, verdicts)
+        self.wake()
+        for request, verdict in zip(requests, verdicts, strict=True):
+            if verdict is Verdict.FULL:
+                full = True
+                await self._skip(request, SkipReason.MAX_REQUESTS)
+        return not full
+
+    async def _refuse_seed(self, seed: Seed, error: BrowsercrawlError) -> None:
+        text = seed.url if isinstance(seed, Request) else seed if isinstance(seed, str) else ""
+        request_id = seed.id if isinstance(seed, Request) else fingerprint(f"input {next(self._inputs)} {text}")
+        await self._w.sink.put(failed_input(text, error, finished_at=self._w.clock.utc(), request_id=request_id))
+
+    async def _skip(self, request: Request, reason: SkipReason) -> None:
+        self._w.emit(RequestSkipped(request_id=request.id, url=request.url, reason=reason))
+        ending = Ending(outcome=Outcome.SKIPPED, attempts=0, skip_reason=reason, finished_at=self._w.clock.utc())
+        await self._w.sink.put(result_of(request, ending))
+
+    # --- the loop ------------------------------------------------------------------------------------------------
+
+    async def _dispatch(self) -> None:
+        while True:
+            self._wake.clear()
+            if self.stopping:
+                await self._drain()
+                return
+            room = self._room()
+            if room > 0:
+                claims = await self._w.frontier.claim(
+                    owner=self._owner, limit=room, lease_s=CLAIM_S, warm=self._w.pool.warm
+                )
+                for claim in claims:
+                    self._begin(claim)
+                self._feed_room.set()
+            self._begin_suspect()
+            if self._is_done():
+                return
+            await self._sleep(await self._w.frontier.ready_in() if self._room() > 0 else None)
+
+    def _room(self) -> int:
+        if self._suspects or self._suspect_running or not self._w.sink.has_room():
+            return 0
+        return self._w.pool.limit - len(self._visits)
+
+    def _is_done(self) -> bool:
+        return self._fed and not self._visits and not self._suspects and self._w.frontier.counts().open == 0
+
+    async def _sleep(self, limit_s: float | None) -> None:
+        if limit_s is not None and limit_s <= 0:
+            return await asyncio.sleep(0)
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._wake.wait()
+        except TimeoutError:
+            pass  # something became ready
+
+    def _begin(self, claim: Claim) -> None:
+        if claim.stalls >= SUSPECT_STALLS:
+            self._suspects.append(claim)
+        else:
+            self._start(claim, alone=False)
+
+    def _begin_suspect(self) -> None:
+        if self._suspects and not self._visits:
+            self._suspect_running = True
+            self._start(self._suspects.pop(), alone=True)
+
+    def _start(self, claim: Claim, *, alone: bool) -> None:
+        attempt = self._attempts.carry_out(claim, alone=alone)
+        task = asyncio.create_task(attempt, name=f"visit {claim.request.id}")
+        self._visits[task] = claim
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._visits.pop(task)
+        self._suspect_running = False
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+        elif self._attempts.stop_reason is not None and not self.stopping:
+            self.stop(self._config.drain_s)
+        self.wake()
+
+    def _fail(self, error: BaseException) -> None:
+        """Remember the first failure of the run itself and begin to stop."""
+        if self._failure is None:
+            self._failure = error
+        self.stop(self._config.drain_s)
+
+    async def _drain(self) -> None:
+        """Wait for open visits until the drain deadline, which a second stop may bring forward."""
+        while self._visits and self._drain_until is not None:
+            left_s = self._drain_until - self._w.clock.now()
+            if left_s <= 0:
+                return
+            self._wake.clear()
+            await self._sleep(left_s)
+
+    async def _end_visits(self) -> None:
+        """Put back what is open: cancel the visits, wait for them, release claims not begun."""
+        for claim in self._suspects:
+            await self._w.frontier.release(claim, spent=False)
+        self._suspects.clear()
+        while self._visits:
+            for task in self._visits:
+                task.cancel()
+            await asyncio.wait(self._visits)

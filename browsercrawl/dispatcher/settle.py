@@ -1,0 +1,160 @@
+"""What becomes of a request after a visit: a pure decision, and the result it leads to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from browsercrawl.errors import BrowsercrawlError, Disposition, ErrorKind, disposition_of
+from browsercrawl.frontier import Claim
+from browsercrawl.request import Request
+from browsercrawl.result import Artifact, ErrorInfo, Outcome, Phase, Result, Timings
+from browsercrawl.visit import VisitOutcome
+
+SPENDING = frozenset({Disposition.RETRY_SAME, Disposition.RETRY_FRESH, Disposition.DEFER_HOST})
+"""Dispositions that lead to another attempt and spend one."""
+
+
+@dataclass(slots=True)
+class History:
+    """What earlier attempts of a request left: kept only while the request is open and has been visited.
+
+    Attributes:
+        deaths_alone: how often the browser died while this request was visited alone.
+    """
+
+    started_at: datetime
+    queued_s: float = 0.0
+    politeness_s: float = 0.0
+    lease_s: float = 0.0
+    navigate_s: float = 0.0
+    wait_s: float = 0.0
+    handle_s: float = 0.0
+    capture_s: float = 0.0
+    deaths_alone: int = 0
+
+    def add(self, claim: Claim, outcome: VisitOutcome, *, lease_s: float) -> None:
+        """Add one attempt's times."""
+        self.queued_s += claim.queued_s
+        self.politeness_s += claim.politeness_s
+        self.lease_s += lease_s
+        self.navigate_s += outcome.times.navigate_s
+        self.wait_s += outcome.times.wait_s
+        self.handle_s += outcome.times.handle_s
+        self.capture_s += outcome.times.capture_s
+
+    def timings(self, *, total_s: float) -> Timings:
+        """Return the sums."""
+        return Timings(
+            queued_s=round(self.queued_s, 6),
+            politeness_s=round(self.politeness_s, 6),
+            lease_s=round(self.lease_s, 6),
+            navigate_s=round(self.navigate_s, 6),
+            wait_s=round(self.wait_s, 6),
+            handle_s=round(self.handle_s, 6),
+            capture_s=round(self.capture_s, 6),
+            total_s=round(total_s, 6),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The request will be visited again; `spent` tells whether an attempt was used up."""
+
+    disposition: Disposition
+    spent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The request has its final outcome."""
+
+    outcome: Outcome
+
+
+def decide(
+    error: BrowsercrawlError | None, claim: Claim, *, attempts_max: int, deaths_alone: int, deaths_max: int
+) -> Again | Finished:
+    """Decide what becomes of a request whose visit ended with this error, or without one.
+
+    Args:
+        error: None for success.
+        claim: tells which attempt it was.
+        attempts_max: visits a request may have in all.
+        deaths_alone: browser deaths while it was visited alone, this one included.
+        deaths_max: so many of them end it.
+    """
+    if error is None:
+        return Finished(Outcome.SUCCEEDED)
+    disposition = disposition_of(error)
+    if disposition is Disposition.PUT_BACK:
+        return Finished(Outcome.FAILED) if deaths_alone >= deaths_max else Again(disposition, spent=False)
+    if disposition in SPENDING and claim.attempt < attempts_max:
+        return Again(disposition, spent=True)
+    return Finished(Outcome.FAILED)
+
+
+def error_info(error: BrowsercrawlError, phase: Phase | None) -> ErrorInfo:
+    """Put an error into the form a result carries."""
+    return ErrorInfo(kind=error.kind, message=error.message, phase=phase, disposition=disposition_of(error))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What a result is made of besides its request."""
+
+    outcome: Outcome
+    attempts: int
+    timings: Timings = field(default_factory=Timings)
+    started_at: datetime | None = None
+    finished_at: datetime
+    visit: VisitOutcome | None = None
+    error: ErrorInfo | None = None
+    skip_reason: str | None = None
+    artifacts: Sequence[Artifact] = ()
+
+
+def result_of(request: Request, ending: Ending) -> Result:
+    """Make the result of a finished request."""
+    visit = ending.visit
+    navigation = visit.navigation if visit else None
+    snapshot = visit.snapshot if visit else None
+    return Result(
+        request_id=request.id,
+        url=request.url,
+        final_url=snapshot.url if snapshot else navigation.final_url if navigation else None,
+        outcome=ending.outcome,
+        http_status=navigation.status if navigation else None,
+        content_type=navigation.content_type if navigation else None,
+        partial=navigation is not None and not navigation.loaded,
+        title=snapshot.title if snapshot else None,
+        html=snapshot.html if snapshot else None,
+        text=snapshot.text if snapshot else None,
+        links=snapshot.links if snapshot else (),
+        data=visit.data if visit else (),
+        artifacts=tuple(ending.artifacts),
+        error=ending.error,
+        skip_reason=ending.skip_reason,
+        attempts=ending.attempts,
+        session=request.session,
+        label=request.label,
+        depth=request.depth,
+        parent_url=request.parent_url,
+        timings=ending.timings,
+        started_at=ending.started_at,
+        finished_at=ending.finished_at,
+    )
+
+
+def failed_input(text: str, error: BrowsercrawlError, *, finished_at: datetime, request_id: str) -> Result:
+    """Make the result of a seed that never became a request."""
+    return Result(
+        request_id=request_id,
+        url=text,
+        outcome=Outcome.FAILED,
+        error=ErrorInfo(
+            kind=error.kind if error.kind is not ErrorKind.INTERNAL else ErrorKind.INPUT_INVALID,
+            message=error.message,
+            disposition=Disposition.DROP,
+        ),
+        finished_at=finished_at,
+    )

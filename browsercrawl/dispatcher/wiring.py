@@ -1,0 +1,55 @@
+"""What a dispatcher is wired to."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from browsercrawl.clock import Clock
+from browsercrawl.events import Emit
+from browsercrawl.frontier import Frontier
+from browsercrawl.pool import Pool
+from browsercrawl.result import Artifact, Result
+from browsercrawl.visit import CapturedFile, Handler, Visitor
+
+
+class ResultSink(Protocol):
+    """Where results go. The dispatcher claims nothing while there is no room."""
+
+    def has_room(self) -> bool:
+        """Tell whether the consumer keeps up."""
+
+    async def put(self, result: Result) -> None:
+        """Take a result; must not wait for the consumer.
+
+        Raises:
+            RunDirectoryError: it cannot be stored; the run ends.
+        """
+
+
+class Handlers(Protocol):
+    """User code by label."""
+
+    def of(self, label: str | None) -> Handler | None:
+        """Return the handler of a label; None when pages are to be captured only.
+
+        Raises:
+            UnknownLabel: there are handlers, but none for it.
+        """
+
+
+StoreFile = Callable[[str, CapturedFile], Awaitable[Artifact]]
+"""Writes a file of a request (by its id) into the run directory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """The concepts a dispatcher works with. `store_file` None: files are not kept."""
+
+    frontier: Frontier
+    pool: Pool
+    visitor: Visitor
+    sink: ResultSink
+    handlers: Handlers
+    clock: Clock
+    emit: Emit
+    store_file: StoreFile | None = None

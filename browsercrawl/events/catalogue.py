@@ -1,0 +1,86 @@
+"""All events in one tuple, and the JSON Schema of a line of `events.jsonl`."""
+
+from pydantic import JsonValue
+
+from browsercrawl.events.models import (
+    SCHEMA_VERSION,
+    BrowserCrashed,
+    BrowserLaunched,
+    BrowserRetired,
+    ContextClosed,
+    ContextOpened,
+    ContextRecycled,
+    Event,
+    HandlerBlockedLoop,
+    HostDeferred,
+    LeaseAcquired,
+    LeaseReleased,
+    LimitChanged,
+    LogDegraded,
+    PageKilled,
+    RequestScheduled,
+    RequestSkipped,
+    RetryScheduled,
+    RunFinished,
+    RunStarted,
+    SandboxUnavailable,
+    Status,
+    UserLog,
+    VisitFailed,
+    VisitStarted,
+    VisitSucceeded,
+)
+
+EVENTS: tuple[type[Event], ...] = (
+    RunStarted,
+    RunFinished,
+    Status,
+    RequestScheduled,
+    RequestSkipped,
+    VisitStarted,
+    VisitSucceeded,
+    VisitFailed,
+    RetryScheduled,
+    HostDeferred,
+    LeaseAcquired,
+    LeaseReleased,
+    ContextOpened,
+    ContextRecycled,
+    ContextClosed,
+    BrowserLaunched,
+    SandboxUnavailable,
+    BrowserCrashed,
+    BrowserRetired,
+    PageKilled,
+    LimitChanged,
+    HandlerBlockedLoop,
+    UserLog,
+    LogDegraded,
+)
+"""Every event there is, in the order in which they are documented."""
+
+
+def line_schema() -> dict[str, JsonValue]:
+    """Return the JSON Schema (draft 2020-12) of one line of `events.jsonl`."""
+    definitions: dict[str, JsonValue] = {}
+    variants: list[JsonValue] = []
+    for model in EVENTS:
+        schema = model.model_json_schema(mode="serialization", ref_template="#/$defs/{model}")
+        definitions.update(schema.pop("$defs", {}))
+        envelope = {
+            "ts": {"type": "string", "format": "date-time"},
+            "level": {"const": model.level.value},
+            "event": {"const": model.name},
+            "run_id": {"type": "string"},
+            "schema": {"const": SCHEMA_VERSION},
+        }
+        schema["properties"] = {**envelope, **schema.get("properties", {})}
+        schema["required"] = [*envelope, *schema.get("required", [])]
+        definitions[model.__name__] = schema
+        variants.append({"$ref": f"#/$defs/{model.__name__}"})
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A line of events.jsonl",
+        "oneOf": variants,
+        "$defs": definitions,
+    }

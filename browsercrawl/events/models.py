@@ -1,0 +1,339 @@
+"""One frozen model per event. The models are the documentation; the schema is exported from them.
+
+An event carries what happened and to whom. What is the same for a whole run (`ts`, `run_id`, `schema`) is added once,
+by the writer. URLs and messages are redacted by the writer, not by the emitter: there is one place to get that right.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from browsercrawl.errors import Disposition, ErrorKind
+from browsercrawl.result import Phase, Timings
+
+
+class Level(StrEnum):
+    """Severity, in the words of Python's logging."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Event(BaseModel):
+    """Base of all events.
+
+    Attributes:
+        name: `noun.verb`; public contract.
+        level: how loud it is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: ClassVar[str]
+    level: ClassVar[Level] = Level.INFO
+
+
+SCHEMA_VERSION = 1
+"""Stands in each line as `schema`; grows when a field changes its meaning or goes away."""
+
+Emit = Callable[[Event], None]
+"""Takes an event; must not block and must not raise."""
+
+
+def discard(event: Event) -> None:
+    """Forget the event: the `Emit` of whoever has no listener."""
+
+
+class RunStarted(Event):
+    """A run begins; the options that matter, as they came out after profile and defaults."""
+
+    name = "run.started"
+    version: str
+    profile: str
+    concurrency: int
+    options: dict[str, JsonValue]
+
+
+class RunFinished(Event):
+    """A run has ended; every request it began is accounted for."""
+
+    name = "run.finished"
+    finish_reason: str
+    succeeded: int
+    failed: int
+    skipped: int
+    unfinished: int
+    duplicates: int
+    links_skipped: dict[str, int]
+    duration_s: float
+
+
+class RequestScheduled(Event):
+    """A request was stored in the frontier."""
+
+    name = "request.scheduled"
+    level = Level.DEBUG
+    request_id: str
+    url: str
+    depth: int
+    label: str | None = None
+    session: str | None = None
+
+
+class RequestSkipped(Event):
+    """A request ended without a visit's result: the reason says why."""
+
+    name = "request.skipped"
+    request_id: str
+    url: str
+    reason: str
+
+
+class VisitStarted(Event):
+    """An attempt begins: the page is leased."""
+
+    name = "visit.started"
+    level = Level.DEBUG
+    request_id: str
+    url: str
+    attempt: int
+    lease_id: int
+
+
+class VisitSucceeded(Event):
+    """A request ended well."""
+
+    name = "visit.succeeded"
+    request_id: str
+    url: str
+    attempt: int
+    http_status: int | None
+    partial: bool
+    links: int
+    timings: Timings
+
+
+class VisitFailed(Event):
+    """An attempt failed; `disposition` tells what comes of it."""
+
+    name = "visit.failed"
+    level = Level.WARNING
+    request_id: str
+    url: str
+    attempt: int
+    kind: ErrorKind
+    message: str
+    phase: Phase | None
+    disposition: Disposition
+    final: bool
+
+
+class RetryScheduled(Event):
+    """A request will be visited again."""
+
+    name = "retry.scheduled"
+    request_id: str
+    url: str
+    attempt: int
+    delay_s: float
+    disposition: Disposition
+
+
+class LeaseAcquired(Event):
+    """A page was lent to a visit."""
+
+    name = "lease.acquired"
+    level = Level.DEBUG
+    lease_id: int
+    session: str
+    context_id: int
+    page_visits: int
+    waited_s: float
+
+
+class LeaseReleased(Event):
+    """A lease ended. `kept` tells whether its page went back to stock; `why` why not."""
+
+    name = "lease.released"
+    level = Level.DEBUG
+    lease_id: int
+    session: str
+    held_s: float
+    kept: bool
+    why: str | None
+
+
+class ContextOpened(Event):
+    """A browser context was opened for a session."""
+
+    name = "context.opened"
+    context_id: int
+    session: str
+    contexts: int
+
+
+class ContextRecycled(Event):
+    """A context is worn or was changed by user code: it ends when its last lease does."""
+
+    name = "context.recycled"
+    context_id: int
+    session: str
+    why: str
+    visits: int
+
+
+class ContextClosed(Event):
+    """A browser context was closed."""
+
+    name = "context.closed"
+    context_id: int
+    session: str
+    clean: bool
+    contexts: int
+
+
+class BrowserLaunched(Event):
+    """A browser is up."""
+
+    name = "browser.launched"
+    pid: int | None
+    binary: str
+    version: str
+    sandbox: bool
+    generation: int
+    took_s: float
+
+
+class SandboxUnavailable(Event):
+    """Chromium runs without its sandbox: a hostile page has one wall less to climb."""
+
+    name = "browser.sandbox_unavailable"
+    level = Level.WARNING
+    reason: str
+    remedy: str
+
+
+class BrowserCrashed(Event):
+    """The browser or its driver died, or did not answer any more; it will be relaunched."""
+
+    name = "browser.crashed"
+    level = Level.ERROR
+    generation: int
+    reason: str
+    leases_lost: int
+
+
+class BrowserRetired(Event):
+    """A browser was closed on purpose."""
+
+    name = "browser.retired"
+    generation: int
+    clean: bool
+
+
+class PageKilled(Event):
+    """A page that did not answer was interrupted or closed by force."""
+
+    name = "page.killed"
+    level = Level.WARNING
+    lease_id: int
+    rung: Literal["interrupt", "close_page", "close_context", "kill_browser"]
+    worked: bool
+    took_s: float
+
+
+class HostDeferred(Event):
+    """A host asked for a pause; its requests wait."""
+
+    name = "host.deferred"
+    level = Level.WARNING
+    host: str
+    delay_s: float
+    reason: str
+
+
+class HandlerRaised(Event):
+    """An `on_failed` handler or a sink of the user raised; the request's result stands as it is."""
+
+    name = "handler.raised"
+    level = Level.ERROR
+    request_id: str
+    where: str
+    message: str
+
+
+class HandlerBlockedLoop(Event):
+    """A handler held the event loop: everything else stood still meanwhile."""
+
+    name = "handler.blocked_loop"
+    level = Level.WARNING
+    handlers: list[str]
+    blocked_s: float
+
+
+class LimitChanged(Event):
+    """The number of pages that may be in use changed."""
+
+    name = "limit.changed"
+    limit: int
+    previous: int
+    why: str
+
+
+class UserLog(Event):
+    """A line written by a handler through `visit.log`."""
+
+    name = "user.log"
+    request_id: str
+    message: str
+    fields: dict[str, JsonValue]
+
+
+class LogDegraded(Event):
+    """Events are being lost: the file cannot be written, or a listener raised. Said once per cause."""
+
+    name = "log.degraded"
+    level = Level.WARNING
+    what: str
+    reason: str
+
+
+class Status(Event):
+    """How the run stands; sent every few seconds and once at the end."""
+
+    name = "status"
+    queued: int = 0
+    active: int = 0
+    waiting: int = 0
+    retrying: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    skipped: int = 0
+    limit: int = 0
+    pages_per_s: float = 0.0
+    phase_p50_s: dict[str, float] = {}
+    phase_p95_s: dict[str, float] = {}
+    memory_used_bytes: int = 0
+    memory_limit_bytes: int = 0
+    memory_source: str = ""
+    browsers: int = 0
+    contexts: int = 0
+    pages: int = 0
+    elapsed_s: float = 0.0
+
+    def __str__(self) -> str:
+        """Return a table for people: one line per group of numbers."""
+        gib = 2**30
+        rows = (
+            ("finished", f"{self.succeeded} succeeded, {self.failed} failed, {self.skipped} skipped"),
+            ("open", f"{self.active} active (limit {self.limit}), {self.queued} queued"),
+            ("held back", f"{self.waiting} waiting for their host, {self.retrying} for a retry"),
+            ("browser", f"{self.browsers} browsers, {self.contexts} contexts, {self.pages} pages"),
+            ("speed", f"{self.pages_per_s:.1f} pages/s, {self.elapsed_s:.0f} s so far"),
+            ("memory", f"{self.memory_used_bytes / gib:.2f} of {self.memory_limit_bytes / gib:.2f} GiB"),
+        )
+        return "\n".join(f"{name:<10} {text}" for name, text in rows)

@@ -1,0 +1,222 @@
+"""The frontier in memory, for runs that need not outlive their process.
+
+How it keeps time without a timer: each slot knows the next instant at which it changes by itself (a delay or a pause
+is over, a claim expires), and every call first carries out, in order, what has come due since the last one. Between
+calls nothing runs. Of a finished request only the 16 bytes of its id remain; lanes go with their last request, slots
+when moreover their delay or deferral is over.
+"""
+
+from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
+
+from browsercrawl.clock import Clock
+from browsercrawl.frontier.interface import Claim, FrontierCounts, RulesOf, SlotRules, Verdict
+from browsercrawl.frontier.ranking import Ranking
+from browsercrawl.frontier.slots import Entry, Lane, Slot, Standing, Tally
+from browsercrawl.frontier.turns import Turns
+from browsercrawl.request import Request
+
+
+class MemoryFrontier:
+    """Implements `Frontier` in memory; the methods' contracts stand there.
+
+    Args:
+        clock: read once per call.
+        rules_of: the restraint towards a host:port, asked when its slot comes into being.
+        requests_max: requests stored at most, finished ones included; None: no limit.
+    """
+
+    def __init__(self, *, clock: Clock, rules_of: RulesOf, requests_max: int | None = None) -> None:
+        self._clock = clock
+        self._rules_of = rules_of
+        self._requests_max = requests_max
+        self._known: set[bytes] = set()
+        self._duplicates = 0
+        self._finished = 0
+        self._token = 0
+        self._tally = Tally()
+        self._turns = Turns()
+        self._slots: dict[str, Slot] = {}
+        self._claims: dict[int, Entry] = {}
+        """By token, until settled or claimed again: an expired claim is still in it."""
+        self._alarms: Ranking[Slot] = Ranking("alarm")
+        self._chances: Ranking[Slot] = Ranking("chance")
+
+    async def schedule(self, requests: Sequence[Request]) -> list[Verdict]:
+        """See `Frontier.schedule`."""
+        now = self._catch_up()
+        return self._store(requests, self._rules_for(requests), now)
+
+    async def claim(self, *, owner: str, limit: int, lease_s: float, warm: Collection[str] = ()) -> list[Claim]:
+        """See `Frontier.claim`."""
+        now = self._catch_up()
+        warm = warm if isinstance(warm, AbstractSet) else frozenset(warm)
+        claims: list[Claim] = []
+        while len(claims) < limit and (lane := self._turns.best(warm)) is not None:
+            claims.append(self._take(lane, owner=owner, lease_s=lease_s, now=now))
+        return claims
+
+    async def complete(self, claim: Claim, *, links: Sequence[Request] = ()) -> list[Verdict] | None:
+        """See `Frontier.complete`."""
+        now = self._catch_up()
+        entry = self._claims.get(claim.token)
+        if entry is None:
+            return None
+        # Links first: the slot and lane that most of them go to are not forgotten in between.
+        verdicts = self._store(links, self._rules_for(links), now) if links else []
+        self._finish(entry, now)
+        self._settle(entry.lane.slot, now)
+        return verdicts
+
+    async def release(self, claim: Claim, *, delay_s: float = 0.0, spent: bool) -> bool:
+        """See `Frontier.release`."""
+        now = self._catch_up()
+        entry = self._claims.pop(claim.token, None)
+        if entry is None:
+            return False
+        if spent:
+            entry.attempt += 1
+        elif entry.standing is Standing.CLAIMED:  # else it expired, and the stall is counted already
+            entry.stalls += 1
+        entry.since = now
+        entry.until = now + delay_s
+        entry.paused_s = 0.0
+        self._move(entry, Standing.RETRYING if delay_s > 0 else Standing.QUEUED, now)
+        self._settle(entry.lane.slot, now)
+        return True
+
+    async def defer(self, host: str, delay_s: float) -> None:
+        """See `Frontier.defer`."""
+        now = self._catch_up()
+        slot = self._slots.get(host) or self._open_slot(host, self._rules_of(host), now)
+        slot.open_at = max(slot.open_at, now + delay_s)
+        self._settle(slot, now)
+
+    async def ready_in(self) -> float | None:
+        """See `Frontier.ready_in`."""
+        now = self._catch_up()
+        if self._turns.is_ready:
+            return 0.0
+        slot = self._chances.first()
+        return slot.chance[0] - now if slot is not None and slot.chance is not None else None
+
+    def counts(self) -> FrontierCounts:
+        """See `Frontier.counts`."""
+        self._catch_up()
+        tally = self._tally
+        return FrontierCounts(
+            stored=len(self._known),
+            queued=tally.queued,
+            waiting=tally.waiting,
+            retrying=tally.retrying,
+            claimed=tally.claimed,
+            finished=self._finished,
+            duplicates=self._duplicates,
+        )
+
+    def _catch_up(self) -> float:
+        """Carry out, in order, what has come due by itself; returns the present instant."""
+        now = self._clock.now()
+        while (slot := self._alarms.first()) is not None and slot.alarm is not None and slot.alarm[0] <= now:
+            at = slot.alarm[0]
+            while (entry := slot.due(at)) is not None:
+                if entry.standing is Standing.CLAIMED:
+                    entry.stalls += 1
+                    entry.since = at
+                    entry.paused_s = 0.0
+                else:
+                    entry.paused_s = at - entry.since
+                self._move(entry, Standing.QUEUED, at)
+            self._settle(slot, at)
+        return now
+
+    def _rules_for(self, requests: Sequence[Request]) -> dict[str, SlotRules]:
+        """Ask the rules of all new slots before anything is stored: asking is what can fail."""
+        hosts = {request.address.host for request in requests}
+        return {host: self._rules_of(host) for host in hosts if host not in self._slots}
+
+    def _store(self, requests: Sequence[Request], rules: dict[str, SlotRules], now: float) -> list[Verdict]:
+        verdicts: list[Verdict] = []
+        touched: dict[Slot, None] = {}
+        for request in requests:
+            key = bytes.fromhex(request.id)
+            if key in self._known:
+                self._duplicates += 1
+                verdicts.append(Verdict.DUPLICATE)
+            elif self._requests_max is not None and len(self._known) >= self._requests_max:
+                verdicts.append(Verdict.FULL)
+            else:
+                self._known.add(key)
+                host = request.address.host
+                slot = self._slots.get(host) or self._open_slot(host, rules[host], now)
+                lane = slot.lanes.get(request.session_key)
+                if lane is None:
+                    lane = Lane(slot, request.session_key, turn=self._turns.next_turn())
+                    slot.lanes[lane.session] = lane
+                self._move(Entry(request, lane, number=len(self._known), at=now), Standing.QUEUED, now)
+                touched[slot] = None
+                verdicts.append(Verdict.STORED)
+        for slot in touched:
+            self._settle(slot, now)
+        return verdicts
+
+    def _take(self, lane: Lane, *, owner: str, lease_s: float, now: float) -> Claim:
+        """Claim the head of a lane that is ready, and reserve the next instant of its slot."""
+        entry, slot = lane.queue.first(), lane.slot
+        assert entry is not None, "a ranked lane has a head"
+        self._claims.pop(entry.token, None)
+        self._token += 1
+        self._claims[self._token] = entry
+        entry.token = self._token
+        entry.until = now + lease_s
+        lane.turn = self._turns.next_turn()
+        lane.passed = 0
+        politeness_s = entry.paused_s + slot.held_until(now) - entry.held_from_s
+        slot.reserve(now)
+        self._move(entry, Standing.CLAIMED, now)
+        self._settle(slot, now)
+        return Claim(
+            request=entry.request,
+            token=entry.token,
+            owner=owner,
+            expires_at=entry.until,
+            attempt=entry.attempt,
+            stalls=entry.stalls,
+            stored_at=entry.stored_at,
+            queued_s=max(0.0, now - entry.since - politeness_s),  # sums of floats may miss zero by a hair
+            politeness_s=politeness_s,
+        )
+
+    def _finish(self, entry: Entry, now: float) -> None:
+        self._claims.pop(entry.token, None)
+        self._finished += 1
+        self._move(entry, Standing.FINISHED, now)
+        lane = entry.lane
+        if not lane.members:
+            del lane.slot.lanes[lane.session]
+
+    def _move(self, entry: Entry, to: Standing, at: float) -> None:
+        entry.lane.slot.move(entry, to, at)
+        self._turns.rerank(entry.lane)
+
+    def _open_slot(self, host: str, rules: SlotRules, now: float) -> Slot:
+        slot = self._slots[host] = Slot(host, rules, self._tally, at=now)
+        return slot
+
+    def _settle(self, slot: Slot, at: float) -> None:
+        """Follow up the changes made to a slot: state, turn, next instants; forget it when nothing is left of it."""
+        slot.refresh(at)
+        self._turns.update(slot)
+        alarm, chance = slot.outlook()
+        if not slot.members and slot.open_at <= at:
+            self._slots.pop(slot.host, None)
+            alarm = None
+        _place(slot, self._alarms, slot.alarm, alarm)
+        _place(slot, self._chances, slot.chance, chance)
+
+
+def _place(slot: Slot, ranking: Ranking[Slot], node: tuple[float, int, Slot] | None, at: float | None) -> None:
+    if at is None:
+        ranking.drop(slot)
+    elif node is None or node[0] != at:
+        ranking.put(slot, at)

@@ -1,0 +1,265 @@
+"""Slots, their lanes and the requests in them: who stands where, and what a slot's restraint makes of it.
+
+Nothing here reads a clock or waits: every change is told the instant at which it happens. So a change that is noticed
+late (a delay that was over a while ago) leaves the very state that it would have left in time.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from browsercrawl.errors import InternalError
+from browsercrawl.frontier.interface import SlotRules
+from browsercrawl.frontier.ranking import Ranking
+from browsercrawl.request import Request
+
+
+class Standing(Enum):
+    """Where a stored request stands."""
+
+    NEW = auto()
+    """Being stored."""
+    QUEUED = auto()
+    """In its lane."""
+    RETRYING = auto()
+    """Out of its lane until its own pause is over, so that the lane goes on without it."""
+    CLAIMED = auto()
+    FINISHED = auto()
+
+
+_STANDING_MOVES = {
+    Standing.NEW: {Standing.QUEUED},
+    # From queued to retrying, queued or finished: its claim expired, and the late owner settles it after all.
+    Standing.QUEUED: {Standing.CLAIMED, Standing.QUEUED, Standing.RETRYING, Standing.FINISHED},
+    Standing.RETRYING: {Standing.QUEUED},
+    Standing.CLAIMED: {Standing.QUEUED, Standing.RETRYING, Standing.FINISHED},
+    Standing.FINISHED: set(),
+}
+
+
+class SlotState(Enum):
+    """What a slot's queued requests can expect."""
+
+    EMPTY = auto()
+    """None is queued; some may be claimed or pausing, and a delay may be running."""
+    READY = auto()
+    """One may be claimed now."""
+    BUSY = auto()
+    """As many are claimed as may be."""
+    SNOOZED = auto()
+    """There is room, but a delay or a deferral is not over."""
+
+
+_SLOT_MOVES = {
+    SlotState.EMPTY: {SlotState.READY, SlotState.BUSY, SlotState.SNOOZED},
+    SlotState.READY: {SlotState.EMPTY, SlotState.BUSY, SlotState.SNOOZED},
+    SlotState.BUSY: {SlotState.EMPTY, SlotState.READY, SlotState.SNOOZED},
+    SlotState.SNOOZED: {SlotState.EMPTY, SlotState.READY},  # room is only used up by claims, and there are none
+}
+
+_HELD = (SlotState.BUSY, SlotState.SNOOZED)
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many requests stand where, over all slots."""
+
+    queued: int = 0
+    waiting: int = 0
+    retrying: int = 0
+    claimed: int = 0
+
+
+class Entry:
+    """A stored request that is not finished.
+
+    Attributes:
+        node: its place in its lane, among the pausing or among the claimed: it is in one of them at a time.
+        since: when its present wait began; `paused_s` of it was its own pause, and the slot had been held for
+            `held_from_s` altogether when the rest began.
+        until: end of its pause or of its claim.
+        token: of its last claim; 0 before the first.
+    """
+
+    __slots__ = (
+        "attempt", "held_from_s", "lane", "node", "number", "paused_s", "request", "since", "stalls", "standing",
+        "stored_at", "token", "until",
+    )  # fmt: skip
+
+    def __init__(self, request: Request, lane: "Lane", *, number: int, at: float) -> None:
+        self.request = request
+        self.lane = lane
+        self.number = number
+        self.node: tuple[float | tuple[bool, int, int], int, Entry] | None = None
+        self.standing = Standing.NEW
+        self.attempt = 1
+        self.stalls = 0
+        self.token = 0
+        self.stored_at = self.since = at
+        self.until = at
+        self.paused_s = 0.0
+        self.held_from_s = 0.0
+
+
+class Lane:
+    """The requests of one slot and one session. It is ready when it has a head and its slot is.
+
+    Attributes:
+        members: requests that are not finished; a lane without any is forgotten.
+        turn: number of its last turn; the lowest goes first.
+        passed: how often it was passed over since its last turn.
+        node: its place among the lanes of its slot; None while nothing is queued in it.
+        session_node: its place among the lanes of its session.
+    """
+
+    __slots__ = ("members", "node", "passed", "queue", "session", "session_node", "slot", "turn")
+
+    def __init__(self, slot: "Slot", session: str, *, turn: int) -> None:
+        self.slot = slot
+        self.session = session
+        self.queue: Ranking[Entry] = Ranking("node")
+        self.members = 0
+        self.turn = turn
+        self.passed = 0
+        self.node: tuple[tuple[bool, int, int], int, Lane] | None = None
+        self.session_node: tuple[tuple[bool, int, int], int, Lane] | None = None
+
+
+class Slot:
+    """One host:port with its lanes, its claims and its restraint.
+
+    Attributes:
+        open_at: no claim before this instant: the delay since the last claim, or a deferral.
+        lanes: by session.
+        ranked: the lanes in which something is queued, best first.
+        parked: lanes taken off their session's list while this slot had no room.
+        node: its place among the slots that are ready.
+        alarm: its place by the next instant at which it changes by itself.
+        chance: its place by the first instant at which it could give a claim if nobody does anything.
+    """
+
+    __slots__ = (
+        "_rules", "_since", "_tally", "alarm", "chance", "claimed", "held_s", "host", "lanes", "members", "node",
+        "open_at", "parked", "paused", "queued", "ranked", "state",
+    )  # fmt: skip
+
+    def __init__(self, host: str, rules: SlotRules, tally: Tally, *, at: float) -> None:
+        self.host = host
+        self._rules = rules
+        self._tally = tally
+        self.state = SlotState.EMPTY
+        self._since = at
+        self.held_s = 0.0
+        self.open_at = at
+        self.members = 0
+        self.queued = 0
+        self.lanes: dict[str, Lane] = {}
+        self.ranked: Ranking[Lane] = Ranking("node")
+        self.paused: Ranking[Entry] = Ranking("node")
+        self.claimed: Ranking[Entry] = Ranking("node")
+        self.parked: dict[Lane, None] = {}
+        self.node: tuple[tuple[bool, int, int], int, Slot] | None = None
+        self.alarm: tuple[float, int, Slot] | None = None
+        self.chance: tuple[float, int, Slot] | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """As many are claimed as may be."""
+        most = self._rules.concurrency_max
+        return most is not None and len(self.claimed) >= most
+
+    def reserve(self, at: float) -> None:
+        """Keep the delay free after a claim at `at`: the claim, not the visit, moves the next instant."""
+        self.open_at = max(self.open_at, at + self._rules.delay_s)
+
+    def held_until(self, at: float) -> float:
+        """Return the seconds that requests were held back here, up to `at`."""
+        return self.held_s + (at - self._since if self.state in _HELD else 0.0)
+
+    def refresh(self, at: float) -> bool:
+        """Bring the state up to date with what was changed; returns whether it is another one now."""
+        if not self.queued:
+            to = SlotState.EMPTY
+        elif self.is_full:
+            to = SlotState.BUSY
+        elif self.open_at > at:
+            to = SlotState.SNOOZED
+        else:
+            to = SlotState.READY
+        if to is self.state:
+            return False
+        self._transition(to, at)
+        return True
+
+    def outlook(self) -> tuple[float | None, float | None]:
+        """Return when it changes by itself next, and when it could give a claim first; None: never by itself."""
+        claimed, paused = self.claimed.first(), self.paused.first()
+        due = None if claimed is None else claimed.until
+        if paused is not None and (due is None or paused.until < due):
+            due = paused.until
+        alarm, chance = due, self.open_at
+        if (self.state is SlotState.SNOOZED or not self.members) and (due is None or self.open_at < due):
+            alarm = self.open_at
+        if claimed is not None and self.is_full:
+            return alarm, max(chance, claimed.until)
+        if self.queued:
+            return alarm, chance
+        return alarm, None if due is None else max(chance, due)
+
+    def due(self, at: float) -> Entry | None:
+        """Return a request whose pause or claim is over at `at`; None when there is none (any more)."""
+        for first in (self.claimed.first(), self.paused.first()):
+            if first is not None and first.until <= at:
+                return first
+        return None
+
+    def move(self, entry: Entry, to: Standing, at: float) -> None:
+        """Let a request stand elsewhere: the one place where that changes, with all that is counted by it.
+
+        `refresh` follows when all moves of an instant are made.
+        """
+        standing, lane, tally = entry.standing, entry.lane, self._tally
+        if to not in _STANDING_MOVES[standing]:
+            raise InternalError(f"request {entry.request.id} cannot go from {standing.name} to {to.name}")
+        if standing is Standing.NEW:
+            self.members += 1
+            lane.members += 1
+        elif standing is Standing.QUEUED:
+            lane.queue.drop(entry)
+            self._count_queued(-1)
+        elif standing is Standing.RETRYING:
+            self.paused.drop(entry)
+            tally.retrying -= 1
+        else:
+            self.claimed.drop(entry)
+            tally.claimed -= 1
+        entry.standing = to
+        if to is Standing.QUEUED:
+            entry.held_from_s = self.held_until(at)
+            lane.queue.put(entry, (entry.stalls > 0, -entry.request.priority, entry.number))
+            self._count_queued(1)
+        elif to is Standing.RETRYING:
+            self.paused.put(entry, entry.until)
+            tally.retrying += 1
+        elif to is Standing.CLAIMED:
+            self.claimed.put(entry, entry.until)
+            tally.claimed += 1
+        else:
+            self.members -= 1
+            lane.members -= 1
+
+    def _count_queued(self, number: int) -> None:
+        self.queued += number
+        if self.state in _HELD:
+            self._tally.waiting += number
+        else:
+            self._tally.queued += number
+
+    def _transition(self, to: SlotState, at: float) -> None:
+        if to not in _SLOT_MOVES[self.state]:
+            raise InternalError(f"slot {self.host} cannot go from {self.state.name} to {to.name}")
+        queued = self.queued
+        self._count_queued(-queued)
+        self.held_s = self.held_until(at)
+        self.state = to
+        self._since = at
+        self._count_queued(queued)

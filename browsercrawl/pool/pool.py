@@ -1,0 +1,494 @@
+"""The pool: lends pages of warm contexts, never more than its limit, and never a dead one.
+
+How it stays right under concurrency: every decision (permit, context, page, what makes way) is made and entered in the
+books between two awaits; only then comes the I/O; after it the books are looked at again. An acquire that must wait
+waits for the next change of the books, until its limit, and then decides anew. Nothing is locked.
+
+What is opened belongs to the pool from its first moment, not to who asked for it: an acquire that is cancelled gives
+its permit back at once, and the page that was being opened for it is parked for the next one.
+
+A lease's permit is given back when its page is parked; if the page must be closed, at once, while the closing goes on
+as a *replacement*. There are at most pages_max replacements; beyond that a release waits for its own closing.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
+
+from browsercrawl.clock import Clock
+from browsercrawl.config import PoolConfig
+from browsercrawl.errors import (
+    BrowserCrashed,
+    BrowsercrawlError,
+    CallTimeout,
+    InternalError,
+    LeaseTimeout,
+    PoolClosed,
+    PoolSaturated,
+)
+from browsercrawl.events import ContextOpened, Emit, LeaseAcquired, LeaseReleased
+from browsercrawl.pool.background import Background, Changes
+from browsercrawl.pool.closing import Closer
+from browsercrawl.pool.lease import Lease
+from browsercrawl.pool.lifecycle import ContextState, LeaseState, PageState, PoolState, moved
+from browsercrawl.pool.statistics import PoolStatistics
+from browsercrawl.pool.stock import PooledContext, PooledPage, PoolSize, Stock
+from browsercrawl.pool.supervisor import Supervisor
+from browsercrawl.pool.upkeep import Upkeep
+from browsercrawl.ports import BrowserPort, Cleaning, ContextOptions, LaunchBrowser
+from browsercrawl.request import Isolation
+
+RECONDITION_LIMIT_S = 1.5
+"""A page that cannot be readied for the next visit by then is closed."""
+ACQUIRE_FAILURES_MAX = 3
+"""So many contexts or pages may fail to open for one acquire before it gives up."""
+CLOSE_GRACE_S = 1.0
+"""Once the browser is gone, what waits on it gets at least so long to notice, whatever limit the close was given."""
+
+
+class Pool:
+    """Lends pages.
+
+    Args:
+        launch: starts a browser; called again after a crash.
+        config: how pages and contexts are reused and replaced.
+        size: how much may be open.
+        context_options: how a session's context is opened.
+        clock: for limits and waits.
+        emit: takes the `lease.*`, `context.*`, `browser.*` and `page.killed` events.
+    """
+
+    def __init__(
+        self,
+        launch: LaunchBrowser,
+        *,
+        config: PoolConfig,
+        size: PoolSize,
+        context_options: Callable[[str], ContextOptions],
+        clock: Clock,
+        emit: Emit,
+    ) -> None:
+        self._config = config
+        self._context_options = context_options
+        self._clock = clock
+        self._emit = emit
+        self._stock = Stock(size)
+        self._tasks = Background(clock)
+        self._changes = Changes()
+        self._supervisor = Supervisor(launch, clock=clock, emit=emit, tasks=self._tasks, on_lost=self._on_lost)
+        self._closer = Closer(
+            self._stock,
+            tasks=self._tasks,
+            clock=clock,
+            emit=emit,
+            limit_s=config.close_limit_s,
+            kill_browser=self._supervisor.lose,
+        )
+        self._upkeep = Upkeep(
+            self._stock,
+            closer=self._closer,
+            tasks=self._tasks,
+            changes=self._changes,
+            emit=emit,
+            context_visits_max=config.context_visits_max,
+        )
+        self._state = PoolState.OPEN
+        self._leases: set[Lease] = set()
+        self._lease_ids = itertools.count(1)
+        self._closing: asyncio.Task[None] | None = None
+
+    # --- what it tells -----------------------------------------------------------------------------------------------
+
+    @property
+    def limit(self) -> int:
+        """Leases allowed at once."""
+        return self._stock.size.pages_max
+
+    @property
+    def free(self) -> int:
+        """Leases that could be acquired now; 0 once closing has begun, or while the limit is below what is lent."""
+        return max(0, self.limit - len(self._leases)) if self._state is PoolState.OPEN else 0
+
+    @property
+    def warm(self) -> Collection[str]:
+        """Keys of the sessions with an open context: a live view, valid until the next await."""
+        return self._stock.warm
+
+    def statistics(self) -> PoolStatistics:
+        """Return how the pool stands.
+
+        Raises:
+            InternalError: its books are wrong.
+        """
+        stock = self._stock
+        statistics = PoolStatistics(
+            limit=self.limit,
+            leases=len(self._leases),
+            pages_opening=stock.pages_in(PageState.OPENING),
+            pages_parked=stock.pages_in(PageState.PARKED),
+            pages_leased=stock.pages_in(PageState.LEASED),
+            pages_returning=stock.pages_in(PageState.RETURNING),
+            pages_closing=stock.pages_in(PageState.CLOSING),
+            contexts=stock.live_contexts,
+            contexts_closing=stock.contexts_in(ContextState.CLOSING),
+            replacements=self._upkeep.replacements,
+            browsers=int(self._supervisor.is_up),
+            generation=self._supervisor.generation,
+            launches=self._supervisor.launches,
+        )
+        statistics.check()
+        return statistics
+
+    # --- what it does ------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Launch the browser, once, without trying again.
+
+        Raises:
+            BrowserNotFound: no usable binary.
+            LaunchFailed: it does not start.
+            PoolClosed: closing has begun.
+        """
+        self._refuse_if_closing()
+        if self._supervisor.browser is None:
+            launch = self._supervisor.launching(failures_max=1)
+            await asyncio.wait({launch})
+            self._refuse_if_closing()
+            if error := launch.result():
+                raise error
+
+    async def acquire(self, session: str, *, isolation: Isolation = "session") -> Lease:
+        """Lend a page of a session's context.
+
+        The permit is taken before the first await. Cancelled or failed, everything is given back.
+
+        Args:
+            session: key of the session; its context is opened if there is none.
+            isolation: `request` opens a context for this lease alone, closed at its release.
+
+        Returns:
+            A lease to be released exactly once.
+
+        Raises:
+            PoolSaturated: all permits are taken; ask `free` first.
+            PoolClosed: closing has begun, before or while it waited.
+            LeaseTimeout: no page could be made ready within `acquire_limit_s`.
+            BrowserNotFound, LaunchFailed: the browser does not start (again).
+            CallTimeout, ContextBroken, BrowserCrashed: opening failed repeatedly.
+        """
+        self._refuse_if_closing()
+        if not self.free:
+            raise PoolSaturated(f"all {self.limit} leases are taken; wait for one to be released")
+        lease = Lease(next(self._lease_ids), session, asked_at=self._clock.now(), give_back=self._release)
+        self._leases.add(lease)
+        try:
+            page = await self._find_page(lease, isolation)
+        except BaseException as error:
+            self._abandon(lease, type(error).__name__)
+            raise
+        lease.transition(LeaseState.HELD)
+        lease.held_from = self._clock.now()
+        self._emit(
+            LeaseAcquired(
+                lease_id=lease.id,
+                session=session,
+                context_id=page.context.id,
+                page_visits=page.visits,
+                waited_s=lease.held_from - lease.asked_at,
+            )
+        )
+        return lease
+
+    def set_limit(self, pages_max: int) -> None:
+        """Change how many leases may be out. Fewer: none is taken away, but the next are given only below the limit.
+
+        Args:
+            pages_max: 1 to contexts_max.
+
+        Raises:
+            InternalError: out of range.
+        """
+        self._stock.size = PoolSize(pages_max=pages_max, contexts_max=self._stock.size.contexts_max)
+        self._upkeep.trim()
+        self._changes.notify()
+
+    async def close(self, *, limit_s: float) -> None:
+        """Refuse new leases, end those that are out, close everything. Idempotent; nothing is left afterwards.
+
+        Leases still held are marked lost; their holders' releases are then accepted and do nothing. Goes on to its
+        end even when the caller is cancelled.
+
+        Args:
+            limit_s: for the polite way; what is left then is killed.
+        """
+        if self._closing is None:
+            self._transition(PoolState.CLOSING)
+            for lease in list(self._leases):
+                self._revoke(lease)
+            self._changes.notify()
+            self._closing = asyncio.create_task(self._close(limit_s), name="pool: close")
+        await asyncio.shield(self._closing)
+
+    # --- acquiring ---------------------------------------------------------------------------------------------------
+
+    async def _find_page(self, lease: Lease, isolation: Isolation) -> PooledPage:
+        """Decide, wait for what the decision needs, decide anew, until the lease has a page."""
+        failures = 0
+        while True:
+            self._refuse_if_closing()
+            browser = self._supervisor.browser
+            if browser is None:
+                launch = self._supervisor.launching()
+                await self._wait(launch, lease)
+                if not launch.cancelled() and (error := launch.result()) is not None:
+                    raise error
+                continue
+            context = self._join_context(lease, isolation, browser)
+            if context is None:
+                await self._wait(self._changes.next(), lease)
+            elif context.state is ContextState.OPENING:
+                await self._wait(context.opened, lease)
+                failures = self._count_failure(failures, context.error)
+            elif (page := self._take_page(lease, context)) is None:
+                await self._wait(self._changes.next(), lease)
+            elif page.is_lent_to(lease):
+                return page
+            else:
+                await self._wait(page.opened, lease)
+                if page.is_lent_to(lease):
+                    return page
+                failures = self._count_failure(failures, page.error)
+
+    def _join_context(self, lease: Lease, isolation: Isolation, browser: BrowserPort) -> PooledContext | None:
+        """Give the lease a context that is open or opening; None: it must wait for room."""
+        if lease.context is not None:
+            usable = lease.context.state in {ContextState.OPENING, ContextState.OPEN}
+            if usable and not self._upkeep.is_broken(lease.context):
+                return lease.context
+            self._upkeep.leave_context(lease)
+        context = None if isolation == "request" else self._stock.shared_context(lease.session)
+        if context is not None and self._upkeep.is_broken(context):
+            context = None
+        if context is None:
+            if not self._upkeep.make_context_room():
+                return None
+            options = self._context_options(lease.session)
+            context = self._stock.add_context(
+                lease.session, private=isolation == "request", generation=self._supervisor.generation
+            )
+            self._tasks.spawn(self._open_context(context, browser, options), f"pool: open context {context.id}")
+        context.leases.add(lease)
+        lease.context = context
+        return context
+
+    def _take_page(self, lease: Lease, context: PooledContext) -> PooledPage | None:
+        """Give the lease a parked page, or one that is being opened for it; None: it must wait for room."""
+        page = self._stock.take_parked(context, lease)
+        if page is None:
+            if not self._upkeep.make_page_room(lease.session):
+                return None
+            page = self._stock.add_page(context, lease)
+            self._tasks.spawn(self._open_page(page), f"pool: open page {page.id}")
+        else:
+            self._upkeep.recycle_if_worn(context)
+        return page
+
+    async def _open_context(self, context: PooledContext, browser: BrowserPort, options: ContextOptions) -> None:
+        try:
+            context.opened_port = await browser.new_context(options, limit_s=self._open_limit_s)
+        except Exception as error:  # noqa: BLE001 - the task boundary: handed to whoever waits for this context
+            context.error = _ours(error)
+            if context.state is ContextState.OPENING:
+                self._stock.move_context(context, ContextState.CLOSED)
+            if isinstance(error, CallTimeout | BrowserCrashed):  # one that opens no context is as good as dead
+                self._supervisor.lose(context.generation, f"no context could be opened: {error}")
+        else:
+            if context.state is ContextState.OPENING:
+                self._stock.move_context(context, ContextState.OPEN)
+                self._emit(
+                    ContextOpened(context_id=context.id, session=context.session, contexts=self._stock.live_contexts)
+                )
+                if context.private and not context.leases:  # its acquire was cancelled
+                    await self._closer.close_context(context)
+        finally:
+            context.opened.set_result(None)
+            self._changes.notify()
+
+    async def _open_page(self, page: PooledPage) -> None:
+        context = page.context
+        try:
+            page.opened_port = await context.port.new_page(limit_s=self._open_limit_s)
+        except Exception as error:  # noqa: BLE001 - the task boundary: handed to whoever waits for this page
+            page.error = _ours(error)
+            if page.state is PageState.OPENING:
+                self._stock.move_page(page, PageState.CLOSED)
+            if isinstance(error, BrowserCrashed):
+                self._supervisor.lose(context.generation, f"no page could be opened: {error}")
+            elif not self._upkeep.is_broken(context):
+                self._upkeep.recycle(context, f"no page could be opened: {error}")
+        else:
+            self._supervisor.proved()
+            lease = page.lease
+            if page.state is not PageState.OPENING:  # its context was closed meanwhile
+                await page.port.close(limit_s=self._config.close_limit_s)
+            elif context.state is ContextState.OPEN and lease is not None and lease.state is LeaseState.ACQUIRING:
+                self._stock.lend(page, lease)
+                self._upkeep.recycle_if_worn(context)
+            else:  # its acquire was cancelled, or must not use this context any more
+                self._stock.move_page(page, PageState.PARKED)
+        finally:
+            page.opened.set_result(None)
+            self._changes.notify()
+
+    def _abandon(self, lease: Lease, why: str) -> None:
+        """Take everything back from a lease whose acquire has failed."""
+        page = lease.pooled
+        if page is not None and page.state is PageState.LEASED:  # ready, but not handed out
+            self._stock.move_page(page, PageState.PARKED)
+        self._upkeep.leave_context(lease)
+        self._end(lease, kept=page is not None, why=f"not acquired: {why}")
+
+    def _count_failure(self, failures: int, error: BrowsercrawlError | None) -> int:
+        if error is None:
+            return failures
+        if failures + 1 >= ACQUIRE_FAILURES_MAX:
+            raise error
+        return failures + 1
+
+    # --- releasing ---------------------------------------------------------------------------------------------------
+
+    async def _release(self, lease: Lease, condemned: str | None) -> None:
+        if lease.state is LeaseState.REVOKED:  # the pool has ended it already
+            lease.transition(LeaseState.ENDED)
+            return
+        lease.transition(LeaseState.RELEASING)
+        await asyncio.shield(self._tasks.spawn(self._give_back(lease, condemned), f"pool: release {lease.id}"))
+
+    async def _give_back(self, lease: Lease, condemned: str | None) -> None:
+        page, context = lease.pooled, lease.context
+        assert page is not None, "a lease is held with a page"
+        assert context is not None, "a lease is held with a context"
+        why = self._unfit(page, condemned)
+        if why is None:
+            self._stock.move_page(page, PageState.RETURNING)
+            cleaning = Cleaning.NONE if self._config.reuse == "keep" else Cleaning.FULL
+            why = await page.port.recondition(
+                cleaning, growth_bytes_max=self._config.growth_bytes_max, limit_s=RECONDITION_LIMIT_S
+            )
+            why = why or self._unfit(page, None)
+        if why is None:
+            self._stock.move_page(page, PageState.PARKED)
+            self._upkeep.leave_context(lease)
+            self._end(lease, kept=True, why=None)
+        elif page.state in {PageState.CLOSING, PageState.CLOSED}:  # its context or browser went first
+            self._upkeep.leave_context(lease)
+            self._end(lease, kept=False, why=lease.lost or why)
+        else:
+            await self._replace(lease, page, condemned=condemned, why=why)
+
+    def _unfit(self, page: PooledPage, condemned: str | None) -> str | None:
+        """Tell why a page may not go back to stock; None: it may."""
+        context = page.context
+        if self._upkeep.is_broken(context) or page.state in {PageState.CLOSING, PageState.CLOSED}:
+            return (page.lease.lost if page.lease else None) or "the context is gone"
+        if context.state is ContextState.OPEN and context.port.lasting:
+            self._upkeep.recycle(context, f"changed for good: {', '.join(sorted(context.port.lasting))}")
+        if condemned is not None:
+            return condemned
+        if page.port.crashed or page.port.closed:
+            return "crashed" if page.port.crashed else "closed"
+        if page.port.lasting:
+            return f"changed for good: {', '.join(sorted(page.port.lasting))}"
+        if self._config.reuse == "never" or context.private:
+            return "used once"
+        if context.state is not ContextState.OPEN:
+            return "its context is drained"
+        if page.visits >= self._config.page_visits_max:
+            return f"served {page.visits} visits"
+        return None
+
+    async def _replace(self, lease: Lease, page: PooledPage, *, condemned: str | None, why: str) -> None:
+        """Close a page; the lease ends before if there is room among the replacements, else after."""
+        context = page.context
+        context.leases.discard(lease)
+        if context.private and context.state is ContextState.OPEN:
+            self._stock.move_context(context, ContextState.DRAINING)
+        closing: Awaitable[object]
+        if condemned is None and context.state is ContextState.DRAINING and not context.leases:
+            closing = self._closer.close_context(context)  # the page goes with it
+        else:
+            self._stock.move_page(page, PageState.CLOSING)
+            closing = self._upkeep.close_page(page, condemned)
+        if self._upkeep.has_replacement_room:
+            self._upkeep.spawn_replacement(closing, f"pool: replace page {page.id}")
+        else:
+            await closing
+        self._end(lease, kept=False, why=why)
+
+    def _end(self, lease: Lease, *, kept: bool, why: str | None) -> None:
+        """End a lease: its permit is free again."""
+        self._leases.remove(lease)
+        if lease.state is not LeaseState.REVOKED:
+            lease.transition(LeaseState.ENDED)
+        if lease.held_from is not None:
+            held_s = self._clock.now() - lease.held_from
+            self._emit(LeaseReleased(lease_id=lease.id, session=lease.session, held_s=held_s, kept=kept, why=why))
+        self._changes.notify()
+
+    # --- ending ------------------------------------------------------------------------------------------------------
+
+    def _on_lost(self, generation: int, reason: str) -> int:
+        return self._upkeep.lose_generation(generation, reason)
+
+    async def _close(self, limit_s: float) -> None:
+        deadline = self._clock.now() + limit_s
+        clean = await self._supervisor.close(limit_s=limit_s)
+        for context in self._stock.contexts:
+            self._closer.bury_context(context, clean=clean)
+        self._changes.notify()
+        # The browser is gone, so what still waits on it returns by itself; a moment is left for that in any case.
+        grace_s = max(deadline - self._clock.now(), CLOSE_GRACE_S)
+        while self._leases and await self._tasks.wait_first(self._changes.next(), limit_s=grace_s):
+            pass
+        await self._tasks.finish(limit_s=grace_s)
+        self._transition(PoolState.CLOSED)
+
+    def _revoke(self, lease: Lease) -> None:
+        if lease.state is LeaseState.HELD:
+            lease.lost = lease.lost or "the pool was closed"
+            lease.transition(LeaseState.REVOKED)
+            if lease.context is not None:
+                lease.context.leases.discard(lease)
+            self._end(lease, kept=False, why=lease.lost)
+
+    # --- waiting -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _open_limit_s(self) -> float:
+        """Limit of one opening: half of an acquire's, so that a second try fits."""
+        return self._config.acquire_limit_s / 2
+
+    async def _wait(self, future: "asyncio.Future[Any]", lease: Lease) -> None:
+        left_s = lease.asked_at + self._config.acquire_limit_s - self._clock.now()
+        if not await self._tasks.wait_first(future, limit_s=left_s):
+            raise LeaseTimeout(
+                f"no page of session {lease.session!r} could be made ready within "
+                f"{self._config.acquire_limit_s:g} s (acquire_limit_s); the browser is overloaded or does not answer"
+            )
+
+    def _refuse_if_closing(self) -> None:
+        if self._state is not PoolState.OPEN:
+            raise PoolClosed("the pool is closed; no lease can be had any more")
+
+    def _transition(self, new: PoolState) -> None:
+        self._state = moved(self._state, new, "the pool")
+
+
+def _ours(error: Exception) -> BrowsercrawlError:
+    """Return the error, or a bug report of ours with it as cause: opening is a task boundary."""
+    if isinstance(error, BrowsercrawlError):
+        return error
+    bug = InternalError(f"opening raised {type(error).__name__}: {error}")
+    bug.__cause__ = error
+    return bug

@@ -1,0 +1,274 @@
+"""What the pool owns: contexts and pages, their states and counts. Decides; awaits nothing.
+
+Bounds kept here by deciding before anything is opened, at the moment of the decision:
+
+- live pages (opening, parked, leased, returning) <= pages_max + STOCK_PAGES;
+- live contexts (opening, open, draining) <= contexts_max.
+
+When a page is wanted and there is no room, the parked page that is least worth keeping makes way: first one of a
+draining context, then one of another session, the longest parked first, then one of the own session. A context makes
+way only when it has no lease: the one used longest ago.
+"""
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import KeysView
+from dataclasses import dataclass, field
+
+from browsercrawl.errors import BrowsercrawlError, InternalError
+from browsercrawl.pool.lease import Lease
+from browsercrawl.pool.lifecycle import ContextState, PageState, moved
+from browsercrawl.ports import ContextPort, PagePort
+
+STOCK_PAGES = 4
+"""Parked pages kept beyond pages_max: a few sessions stay warm while others use all permits; each costs a renderer."""
+
+_LIVE_PAGES = (PageState.OPENING, PageState.PARKED, PageState.LEASED, PageState.RETURNING)
+_LIVE_CONTEXTS = (ContextState.OPENING, ContextState.OPEN, ContextState.DRAINING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSize:
+    """How much may be open.
+
+    Attributes:
+        pages_max: leases at once, >= 1.
+        contexts_max: live contexts, >= pages_max: each lease may need one of its own.
+    """
+
+    pages_max: int
+    contexts_max: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.pages_max <= self.contexts_max:
+            raise InternalError(f"pool size: 1 <= pages_max <= contexts_max is broken by {self}")
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class PooledContext:
+    """A context and what the pool knows of it.
+
+    Attributes:
+        private: made for one lease (`isolation="request"`), never shared.
+        generation: of the browser it lives in.
+        leases: that use it or wait for it; while there is one it is not closed to make room.
+        opened: done when opening has ended, well or not.
+        error: why opening failed.
+    """
+
+    id: int
+    session: str
+    private: bool
+    generation: int
+    opened: asyncio.Future[None]
+    state: ContextState = ContextState.OPENING
+    visits: int = 0
+    used_at: int = 0
+    leases: set[Lease] = field(default_factory=set)
+    pages: set["PooledPage"] = field(default_factory=set)
+    parked: list["PooledPage"] = field(default_factory=list)
+    error: BrowsercrawlError | None = None
+    opened_port: ContextPort | None = None
+    closing: "asyncio.Task[bool] | None" = None
+
+    @property
+    def port(self) -> ContextPort:
+        """The context itself, once it is open."""
+        if self.opened_port is None:
+            raise InternalError(f"context {self.id} is {self.state.name}: it is not open yet")
+        return self.opened_port
+
+    @property
+    def is_idle(self) -> bool:
+        """Open, and nobody uses it."""
+        return self.state is ContextState.OPEN and not self.leases
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class PooledPage:
+    """A page and what the pool knows of it.
+
+    Attributes:
+        visits: leases it has served, the present one included.
+        lease: that holds it, or for which it is being opened.
+        opened: done when opening has ended, well or not.
+        error: why opening failed.
+    """
+
+    id: int
+    context: PooledContext
+    lease: Lease | None
+    opened: asyncio.Future[None]
+    state: PageState = PageState.OPENING
+    visits: int = 0
+    parked_at: int = 0
+    error: BrowsercrawlError | None = None
+    opened_port: PagePort | None = None
+
+    @property
+    def port(self) -> PagePort:
+        """The page itself, once it is open."""
+        if self.opened_port is None:
+            raise InternalError(f"page {self.id} is {self.state.name}: it is not open yet")
+        return self.opened_port
+
+    def is_lent_to(self, lease: Lease) -> bool:
+        """Tell whether the lease has the page, and the page is alive."""
+        return self.state is PageState.LEASED and self.lease is lease
+
+
+class Stock:
+    """All contexts and pages that are not closed.
+
+    Attributes:
+        size: the bounds now.
+    """
+
+    def __init__(self, size: PoolSize) -> None:
+        self.size = size
+        self._ids = itertools.count(1)
+        self._ticks = itertools.count(1)
+        self._contexts: dict[int, PooledContext] = {}
+        self._warm: dict[str, PooledContext] = {}
+        self._opening: dict[str, PooledContext] = {}
+        self._pages: Counter[PageState] = Counter()
+        self._context_states: Counter[ContextState] = Counter()
+
+    @property
+    def warm(self) -> KeysView[str]:
+        """Keys of the sessions with an open, shared context: a live view."""
+        return self._warm.keys()
+
+    @property
+    def contexts(self) -> list[PooledContext]:
+        """All contexts that are not closed."""
+        return list(self._contexts.values())
+
+    def pages_in(self, *states: PageState) -> int:
+        """Count pages by state."""
+        return sum(self._pages[state] for state in states)
+
+    def contexts_in(self, *states: ContextState) -> int:
+        """Count contexts by state."""
+        return sum(self._context_states[state] for state in states)
+
+    @property
+    def live_contexts(self) -> int:
+        """Contexts that count against contexts_max."""
+        return self.contexts_in(*_LIVE_CONTEXTS)
+
+    @property
+    def has_page_room(self) -> bool:
+        """One more page may be opened."""
+        return self._live_pages < self.size.pages_max + STOCK_PAGES
+
+    @property
+    def has_context_room(self) -> bool:
+        """One more context may be opened."""
+        return self.live_contexts < self.size.contexts_max
+
+    @property
+    def has_page_excess(self) -> bool:
+        """The limit has shrunk below what is open."""
+        return self._live_pages > self.size.pages_max + STOCK_PAGES
+
+    def shared_context(self, session: str) -> PooledContext | None:
+        """Return the session's context that is open or being opened."""
+        return self._warm.get(session) or self._opening.get(session)
+
+    def add_context(self, session: str, *, private: bool, generation: int) -> PooledContext:
+        """Enter a context that is now being opened."""
+        opened = asyncio.get_running_loop().create_future()
+        context = PooledContext(
+            id=next(self._ids), session=session, private=private, generation=generation, opened=opened
+        )
+        self._contexts[context.id] = context
+        self._context_states[context.state] += 1
+        if not private:
+            self._opening[session] = context
+        return context
+
+    def add_page(self, context: PooledContext, lease: Lease) -> PooledPage:
+        """Enter a page that is now being opened for a lease."""
+        opened = asyncio.get_running_loop().create_future()
+        page = PooledPage(id=next(self._ids), context=context, lease=lease, opened=opened)
+        context.pages.add(page)
+        self._pages[page.state] += 1
+        return page
+
+    def take_parked(self, context: PooledContext, lease: Lease) -> PooledPage | None:
+        """Lend the context's page that was parked last and is still alive; None: there is none."""
+        for page in reversed(context.parked):
+            if not page.port.closed and not page.port.crashed:
+                self.lend(page, lease)
+                return page
+        return None
+
+    def lend(self, page: PooledPage, lease: Lease) -> None:
+        """Hand a page to a lease, and count the visit."""
+        self.move_page(page, PageState.LEASED)
+        page.lease = lease
+        page.visits += 1
+        page.context.visits += 1
+        page.context.used_at = next(self._ticks)
+        lease.pooled = page
+
+    def spare_page(self, session: str | None) -> PooledPage | None:
+        """Return the parked page that is least worth keeping for a page of this session to be opened."""
+        parked = (page for context in self._contexts.values() for page in context.parked)
+        return min(parked, key=lambda page: _worth(page, session), default=None)
+
+    def spare_context(self) -> PooledContext | None:
+        """Return the idle context used longest ago."""
+        idle = (context for context in self._contexts.values() if context.is_idle)
+        return min(idle, key=lambda context: context.used_at, default=None)
+
+    def move_page(self, page: PooledPage, new: PageState) -> None:
+        """Change a page's state, and the counts and lists with it."""
+        old = page.state
+        page.state = moved(old, new, f"page {page.id}")
+        self._pages[old] -= 1
+        if old is PageState.PARKED:
+            page.context.parked.remove(page)
+        if new is PageState.CLOSED:
+            page.context.pages.discard(page)
+            return
+        self._pages[new] += 1
+        if new is PageState.PARKED:
+            page.lease = None
+            page.parked_at = next(self._ticks)
+            page.context.parked.append(page)
+
+    def move_context(self, context: PooledContext, new: ContextState) -> None:
+        """Change a context's state; its pages close with it."""
+        old = context.state
+        context.state = moved(old, new, f"context {context.id}")
+        self._context_states[old] -= 1
+        if not context.private:
+            if old is ContextState.OPENING:
+                del self._opening[context.session]
+            if old is ContextState.OPEN:
+                del self._warm[context.session]
+            if new is ContextState.OPEN:
+                self._warm[context.session] = context
+        if new is ContextState.CLOSED:
+            del self._contexts[context.id]
+            for page in list(context.pages):
+                self.move_page(page, PageState.CLOSED)
+        else:
+            self._context_states[new] += 1
+        if new is ContextState.CLOSING:
+            for page in list(context.pages):
+                if page.state is not PageState.CLOSING:
+                    self.move_page(page, PageState.CLOSING)
+
+    @property
+    def _live_pages(self) -> int:
+        return self.pages_in(*_LIVE_PAGES)
+
+
+def _worth(page: PooledPage, session: str | None) -> tuple[int, int]:
+    if page.context.state is ContextState.DRAINING:
+        return (0, page.parked_at)
+    return (1 if page.context.session != session else 2, page.parked_at)

@@ -1,0 +1,139 @@
+"""Keeping contexts and pages within their bounds: what makes way, what is recycled, what is replaced."""
+
+from collections.abc import Awaitable
+
+from browsercrawl.events import ContextRecycled, Emit
+from browsercrawl.pool.background import Background, Changes
+from browsercrawl.pool.closing import Closer
+from browsercrawl.pool.lease import Lease
+from browsercrawl.pool.lifecycle import ContextState, PageState
+from browsercrawl.pool.stock import PooledContext, PooledPage, Stock
+
+
+class Upkeep:
+    """Decides synchronously what is closed, and closes it in the background as replacements.
+
+    Args:
+        context_visits_max: a shared context is recycled after so many visits.
+
+    Attributes:
+        replacements: closings that go on.
+    """
+
+    def __init__(
+        self,
+        stock: Stock,
+        *,
+        closer: Closer,
+        tasks: Background,
+        changes: Changes,
+        emit: Emit,
+        context_visits_max: int,
+    ) -> None:
+        self.replacements = 0
+        self._stock = stock
+        self._closer = closer
+        self._tasks = tasks
+        self._changes = changes
+        self._emit = emit
+        self._context_visits_max = context_visits_max
+
+    @property
+    def has_replacement_room(self) -> bool:
+        """One more closing may go on in the background."""
+        return self.replacements < self._stock.size.pages_max
+
+    def make_page_room(self, session: str) -> bool:
+        """Let parked pages make way for one more page of a session. Returns whether it may be opened now."""
+        while not self._stock.has_page_room:
+            spare = self._stock.spare_page(session)
+            if spare is None or not self.has_replacement_room:
+                return False
+            self._evict(spare)
+        return True
+
+    def make_context_room(self) -> bool:
+        """Let an idle context make way for one more. Returns whether it may be opened now."""
+        while not self._stock.has_context_room:
+            spare = self._stock.spare_context()
+            if spare is None or not self.has_replacement_room:
+                return False
+            self.spawn_replacement(self._closer.close_context(spare), f"pool: close idle context {spare.id}")
+        return True
+
+    def trim(self) -> None:
+        """Close parked pages that a lowered limit leaves no room for."""
+        while self._stock.has_page_excess and self.has_replacement_room:
+            spare = self._stock.spare_page(None)
+            if spare is None:
+                return
+            self._evict(spare)
+
+    def _evict(self, page: PooledPage) -> None:
+        self._stock.move_page(page, PageState.CLOSING)
+        self.spawn_replacement(self.close_page(page, None), f"pool: close parked page {page.id}")
+
+    async def close_page(self, page: PooledPage, condemned: str | None) -> None:
+        """Close a page, and its context if it has only waited for that."""
+        await self._closer.close_page(page, condemned=condemned)
+        if page.context.state is ContextState.DRAINING and not page.context.leases:
+            await self._closer.close_context(page.context)
+
+    def spawn_replacement(self, closing: Awaitable[object], name: str) -> None:
+        """Let a closing go on in the background."""
+
+        async def run() -> None:
+            try:
+                await closing
+            finally:
+                self.replacements -= 1
+                self.trim()
+                self._changes.notify()
+
+        self.replacements += 1
+        self._tasks.spawn(run(), name)
+
+    def recycle_if_worn(self, context: PooledContext) -> None:
+        """Recycle a context that has served its visits."""
+        if context.visits >= self._context_visits_max and not context.private:
+            self.recycle(context, f"served {context.visits} visits")
+
+    def recycle(self, context: PooledContext, why: str) -> None:
+        """Let a context end with its last lease; the session's next lease opens a new one at once."""
+        if context.state is not ContextState.OPEN:
+            return
+        self._stock.move_context(context, ContextState.DRAINING)
+        self._emit(ContextRecycled(context_id=context.id, session=context.session, why=why, visits=context.visits))
+        self._close_if_drained(context)
+
+    def leave_context(self, lease: Lease) -> None:
+        """Take a lease out of its context, which closes if it has only waited for that."""
+        context, lease.context = lease.context, None
+        if context is not None:
+            context.leases.discard(lease)
+            self._close_if_drained(context)
+
+    def _close_if_drained(self, context: PooledContext) -> None:
+        ends = context.state is ContextState.DRAINING or (context.private and context.state is ContextState.OPEN)
+        if ends and not context.leases:
+            self.spawn_replacement(self._closer.close_context(context), f"pool: close context {context.id}")
+
+    def is_broken(self, context: PooledContext) -> bool:
+        """Tell whether a context is on its way out; one that was closed behind our back is noted as dead here."""
+        if context.state in {ContextState.OPEN, ContextState.DRAINING} and context.port.closed:
+            self._lose_context(context, f"context {context.id} was closed under it")
+        return context.state in {ContextState.CLOSING, ContextState.CLOSED}
+
+    def _lose_context(self, context: PooledContext, reason: str) -> int:
+        """Note a context's death. Returns how many leases die with it."""
+        for lease in context.leases:
+            lease.lost = lease.lost or reason
+        self._closer.bury_context(context, clean=False)
+        return sum(lease.held_from is not None for lease in context.leases)
+
+    def lose_generation(self, generation: int, reason: str) -> int:
+        """Note the death of a browser with all its contexts. Returns how many leases die with it."""
+        contexts = [context for context in self._stock.contexts if context.generation == generation]
+        lost = sum(self._lose_context(context, reason) for context in contexts)
+        self._changes.notify()
+        return lost

@@ -1,0 +1,242 @@
+"""What the engine asks of a browser: the interface between `pool`, `visit` and whoever drives Chromium.
+
+`browser/` implements it over Playwright, `testing/` with a fake; one conformance suite holds both to this text.
+The rules for every call: it takes a limit in seconds, it returns or raises within that limit plus a moment even when
+the browser, the renderer or the driver is stopped, and it raises only errors of `browsercrawl.errors`.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from browsercrawl.request import Capture, WaitUntil
+
+
+class Cleaning(StrEnum):
+    """How a page is readied for its next visit."""
+
+    FULL = "full"
+    """Nothing of the last visit is left that belongs to the tab: the `balanced` profile."""
+    NONE = "none"
+    """Kept as it is: the `lean` profile, within one session."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Navigation:
+    """What loading a URL came to.
+
+    Attributes:
+        final_url: after redirects, as the page shows it.
+        status: HTTP status of the main document; None when there was no HTTP response.
+        content_type: of the main document, without parameters, lower case.
+        headers: of the main document, names in lower case.
+        loaded: the awaited state (`wait_until`) was reached; False means the visit goes on with what is there.
+    """
+
+    final_url: str
+    status: int | None
+    content_type: str | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    loaded: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What one look at a page gave. Fields not asked for are None (`links`: empty)."""
+
+    url: str
+    title: str
+    html: str | None = None
+    text: str | None = None
+    links: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextOptions:
+    """How a session's context is opened. `extra` are Playwright's own `contextOptions`, already validated."""
+
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    keep_tab_storage: bool = False
+    """Leave sessionStorage (and window.name) to the next visit instead of clearing them."""
+
+
+class PagePort(Protocol):
+    """One tab. Used by one visit at a time; `begin` and `recondition` bracket a visit."""
+
+    @property
+    def raw(self) -> Any:
+        """The real Playwright page, for user code. Lasting calls on it are noticed (see `lasting`)."""
+
+    @property
+    def crashed(self) -> bool:
+        """The renderer of this page died; nothing on it will answer."""
+
+    @property
+    def closed(self) -> bool:
+        """The page is closed, by us or by user code."""
+
+    @property
+    def lasting(self) -> frozenset[str]:
+        """Names of the public methods user code called that outlast a visit, such as `Page.route`."""
+
+    @property
+    def popups(self) -> int:
+        """Pages this visit opened besides its own."""
+
+    @property
+    def dialogs(self) -> int:
+        """Dialogs this visit opened; each was dismissed."""
+
+    async def goto(self, url: str, *, wait_until: WaitUntil, load_limit_s: float, limit_s: float) -> Navigation:
+        """Load a URL.
+
+        Returns when `wait_until` is reached, or `load_limit_s` after the start with `loaded=False` if the document
+        has committed by then. Client-side redirects that interrupt the navigation are followed.
+
+        Raises:
+            DeadlineExceeded: no document committed within `limit_s`.
+            NetworkFailed, DownloadRefused, PageCrashed, PageClosed, ContextBroken, BrowserCrashed.
+        """
+
+    async def wait_for(self, selector: str, *, limit_s: float) -> None:
+        """Return when the selector is present in the DOM.
+
+        Raises:
+            SelectorMissing: it is not, after `limit_s`; or the selector is malformed.
+        """
+
+    async def snapshot(self, want: Collection[Capture], *, limit_s: float) -> Snapshot:
+        """Take title, address and what is wanted, in one evaluation. Links are absolute, in document order.
+
+        Raises:
+            CallTimeout: the page's script does not let us in.
+        """
+
+    async def hrefs(self, selector: str, *, limit_s: float) -> tuple[str, ...]:
+        """Return the absolute `href` of each element that matches, in document order; those without one are left out.
+
+        Args:
+            selector: CSS, or any selector Playwright knows.
+            limit_s: as for every call.
+
+        Raises:
+            SelectorMissing: the selector is malformed.
+            CallTimeout: the page's script does not let us in.
+        """
+
+    async def screenshot(self, *, full_page: bool, limit_s: float) -> bytes:
+        """Return a PNG of the page."""
+
+    async def interrupt(self, *, limit_s: float) -> bool:
+        """End the script that is running now. Returns whether the page answers again. Never raises."""
+
+    async def begin(self) -> None:
+        """Ready the counters for a visit. The page has been reconditioned or is new."""
+
+    async def recondition(self, cleaning: Cleaning, *, growth_bytes_max: int, limit_s: float) -> str | None:
+        """Close what the visit opened and ready the page for the next visit.
+
+        Returns:
+            None when the page may go back to stock; otherwise the reason why it must be closed. Never raises.
+        """
+
+    async def close(self, *, limit_s: float) -> bool:
+        """Close the page and its popups. Returns whether it is gone for certain. Never raises; may be called again."""
+
+
+class ContextPort(Protocol):
+    """One browser context: the cookies, storage and cache of a session."""
+
+    @property
+    def lasting(self) -> frozenset[str]:
+        """Names of lasting methods user code called on the context: it must not serve another visit."""
+
+    @property
+    def closed(self) -> bool:
+        """Closed, by us, by user code or by the browser's death."""
+
+    async def new_page(self, *, limit_s: float) -> PagePort:
+        """Open a page.
+
+        Raises:
+            CallTimeout, ContextBroken, BrowserCrashed.
+        """
+
+    async def close(self, *, limit_s: float) -> bool:
+        """Close the context and all its pages. Returns whether it is gone for certain. Never raises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrowserFacts:
+    """What a launched browser is.
+
+    Attributes:
+        pid: process id of the browser's main process, leader of its process group; None if unknown (fake).
+        binary: path of the executable.
+        version: such as `156.0.8078.79`.
+        sandbox: whether Chromium's sandbox is on.
+        sandbox_reason: why not, when it is off.
+    """
+
+    pid: int | None
+    binary: str
+    version: str
+    sandbox: bool
+    sandbox_reason: str = ""
+
+
+class BrowserPort(Protocol):
+    """One browser process with its driver. Launched once; when it is lost a new one takes its place."""
+
+    @property
+    def facts(self) -> BrowserFacts:
+        """What was launched."""
+
+    @property
+    def lost(self) -> str | None:
+        """Why the browser or its driver is gone; None while it lives."""
+
+    async def wait_lost(self) -> str:
+        """Return when the browser or its driver is gone, with the reason (also after `close` and `kill`)."""
+
+    async def new_context(self, options: ContextOptions, *, limit_s: float) -> ContextPort:
+        """Open a context.
+
+        Raises:
+            CallTimeout, BrowserCrashed.
+        """
+
+    async def close(self, *, limit_s: float) -> bool:
+        """Close politely within the limit, then kill what is left, driver included. Returns whether it was polite.
+
+        Afterwards no process and no temporary file of this browser is left. Never raises; may be called again.
+        """
+
+    async def kill(self) -> None:
+        """Kill the browser's process group and its driver at once. Never raises; may be called again."""
+
+
+class LaunchBrowser(Protocol):
+    """Starts a browser; the engine calls it again after a crash."""
+
+    async def __call__(self) -> BrowserPort:
+        """Launch.
+
+        Raises:
+            BrowserNotFound: no usable binary.
+            LaunchFailed: it does not start.
+        """
+
+
+__all__ = [
+    "BrowserFacts",
+    "BrowserPort",
+    "Cleaning",
+    "ContextOptions",
+    "ContextPort",
+    "LaunchBrowser",
+    "Navigation",
+    "PagePort",
+    "Snapshot",
+]

@@ -1,0 +1,71 @@
+"""A request: a URL and how to visit it."""
+
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from browsercrawl.urls import Address, address, fingerprint
+
+WaitUntil = Literal["commit", "domcontentloaded", "load", "networkidle"]
+"""When a navigation counts as done, in Playwright's words."""
+
+Capture = Literal["html", "text", "links"]
+"""What a visit takes out of a page besides its title."""
+
+Isolation = Literal["session", "request"]
+"""`session`: the request shares its session's context. `request`: a context of its own, thrown away afterwards."""
+
+ANONYMOUS = ""
+"""The key of the session that all requests share which name none."""
+
+
+class Request(BaseModel):
+    """A URL and how to visit it; immutable.
+
+    Two requests with the same `key` are the same request within a run: the second is counted as a duplicate.
+    Fields left at None take the run's configuration.
+
+    Raises:
+        pydantic.ValidationError: a field is wrong; for the URL alone use `browsercrawl.urls.address`.
+
+    Example:
+        >>> Request(url="https://example.com/#a").id == Request(url="https://EXAMPLE.com/").id
+        True
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    url: str = Field(description="Absolute http or https URL; visited exactly as given.", max_length=65_536)
+    session: str | None = Field(default=None, description="Name of the session; None: the shared anonymous one.")
+    label: str | None = Field(default=None, description="Names the handler that gets the page; None: the default one.")
+    priority: int = Field(default=0, description="Higher goes first, within a lane and between ready lanes.")
+    key: str | None = Field(default=None, description="Identity within the run; None: canonical URL and session.")
+    depth: int = Field(default=0, ge=0, description="Number of links followed to get here.")
+    parent_url: str | None = Field(default=None, description="The page this request was found on.")
+    data: dict[str, JsonValue] = Field(default_factory=dict, description="The user's own values, handed to handlers.")
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] | None = Field(default=None, description="Deadline, seconds.")
+    wait_until: WaitUntil | None = Field(default=None, description="When the navigation counts as done.")
+    wait_for: str | None = Field(default=None, description="Selector that must be present in the DOM.")
+    isolation: Isolation | None = Field(default=None, description="`request` gives it a context of its own.")
+
+    @model_validator(mode="after")
+    def _check_url(self) -> "Request":
+        _ = self.address  # raises InvalidURL, a ValueError, which pydantic reports at this model
+        return self
+
+    @cached_property
+    def address(self) -> Address:
+        """The URL's canonical spelling and host."""
+        return address(self.url)
+
+    @cached_property
+    def id(self) -> str:
+        """The fingerprint of the key, 32 hexadecimal digits: the same in every run that has this request."""
+        key = self.key if self.key is not None else f"{self.address.canonical} {self.session_key}"
+        return fingerprint(key)
+
+    @property
+    def session_key(self) -> str:
+        """The session's name, or `ANONYMOUS`."""
+        return self.session or ANONYMOUS

@@ -1,0 +1,104 @@
+"""A result: what became of a request. One per request, whatever happens."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from browsercrawl.errors import Disposition, ErrorKind
+
+
+class Outcome(StrEnum):
+    """How a request ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class SkipReason(StrEnum):
+    """Why a request or a link was not visited."""
+
+    INVALID_URL = "invalid_url"
+    DUPLICATE = "duplicate"
+    OUT_OF_SCOPE = "out_of_scope"
+    TOO_DEEP = "too_deep"
+    MAX_REQUESTS = "max_requests"
+    HANDLER = "handler"
+    STOPPED = "stopped"
+
+
+class Phase(StrEnum):
+    """Where in a visit something happened."""
+
+    LEASE = "lease"
+    NAVIGATE = "navigate"
+    WAIT = "wait"
+    HANDLE = "handle"
+    CAPTURE = "capture"
+
+
+class ErrorInfo(BaseModel):
+    """The failure that ended a request."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ErrorKind
+    message: str
+    phase: Phase | None = None
+    disposition: Disposition
+
+
+class Timings(BaseModel):
+    """Where a request's time went, in seconds. Sums run over all its attempts; `total_s` from stored to finished."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    queued_s: float = 0.0
+    politeness_s: float = 0.0
+    lease_s: float = 0.0
+    navigate_s: float = 0.0
+    wait_s: float = 0.0
+    handle_s: float = 0.0
+    capture_s: float = 0.0
+    total_s: float = 0.0
+
+
+class Artifact(BaseModel):
+    """A file that a visit left in the run directory."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="What it is: html, text, screenshot, or the name the handler gave.")
+    path: str = Field(description="Relative to the run directory.")
+    bytes: int = Field(ge=0)
+
+
+class Result(BaseModel):
+    """What became of one request."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    request_id: str
+    url: str
+    final_url: str | None = None
+    outcome: Outcome
+    http_status: int | None = None
+    content_type: str | None = None
+    partial: bool = Field(default=False, description="The load event was missing; what was there was taken.")
+    title: str | None = None
+    html: str | None = Field(default=None, repr=False)
+    text: str | None = Field(default=None, repr=False)
+    links: tuple[str, ...] = Field(default=(), repr=False)
+    data: tuple[JsonValue, ...] = Field(default=(), description="What the handler pushed, in order.")
+    artifacts: tuple[Artifact, ...] = ()
+    error: ErrorInfo | None = None
+    skip_reason: str | None = Field(default=None, description="A `SkipReason`, or `handler: <its reason>`.")
+    attempts: int = Field(default=0, ge=0)
+    session: str | None = None
+    label: str | None = None
+    depth: int = 0
+    parent_url: str | None = None
+    timings: Timings = Timings()
+    started_at: datetime | None = Field(default=None, description="When the first visit began, UTC; None if none did.")
+    finished_at: datetime

@@ -1,0 +1,297 @@
+"""A browser without a browser: `ports.py` implemented over scripts, with no I/O and in a few microseconds per call.
+
+A *site* tells for each URL how its page behaves (`FakePageScript`); a *behaviour* tells how the browser itself does
+(`FakeBehaviour`). The fake counts what is really open, so that a test can compare the pool's book-keeping with it, and
+notes each `misuse` of its interface instead of raising, so that the code under test cannot swallow it.
+
+Delays run on the injected clock. `inf` means: never, only the caller's limit ends it.
+
+Example:
+    >>> import asyncio
+    >>> from browsercrawl.ports import ContextOptions
+    >>> async def main() -> int | None:
+    ...     browser = FakeBrowser({"https://example.com/": FakePageScript(title="Hello")})
+    ...     context = await browser.new_context(ContextOptions(), limit_s=1)
+    ...     page = await context.new_page(limit_s=1)
+    ...     await page.begin()
+    ...     seen = await page.goto("https://example.com/", wait_until="load", load_limit_s=1, limit_s=1)
+    ...     return seen.status
+    >>> asyncio.run(main())
+    200
+"""
+
+import asyncio
+
+from browsercrawl.clock import Clock, SystemClock
+from browsercrawl.errors import BrowserCrashed, BrowsercrawlError, CallTimeout, ContextBroken, LaunchFailed
+from browsercrawl.ports import BrowserFacts, ContextOptions
+from browsercrawl.testing.fake_page import FakePage
+from browsercrawl.testing.fake_script import NEVER, FakeBehaviour, FakePageScript, Sites, script_for, sleep_unless
+
+
+class FakeBrowser:
+    """Implements `BrowserPort`.
+
+    Args:
+        sites: how each URL's page behaves.
+        clock: what delays run on.
+        behaviour: how the browser itself does.
+
+    Attributes:
+        behaviour: as given.
+        calls: calls made into this browser, its contexts and pages.
+        contexts: what is open now. Its length is the reality that a pool's count must equal.
+        pages: likewise. Popups are not in it.
+        contexts_peak, pages_peak: the most that were ever open at once.
+        contexts_opened, pages_opened: how many were opened in all.
+        misuse: each breach of the interface's rules, in words.
+    """
+
+    def __init__(
+        self,
+        sites: Sites = None,
+        *,
+        clock: Clock | None = None,
+        behaviour: FakeBehaviour | None = None,
+        serial: int = 1,
+    ) -> None:
+        self.behaviour = behaviour or FakeBehaviour()
+        self.clock: Clock = clock or SystemClock()
+        self.calls = 0
+        self.contexts: set[FakeContext] = set()
+        self.pages: set[FakePage] = set()
+        self.contexts_peak = 0
+        self.pages_peak = 0
+        self.contexts_opened = 0
+        self.pages_opened = 0
+        self.misuse: list[str] = []
+        self._sites = sites
+        self._lost: str | None = None
+        self._gone: asyncio.Future[str] | None = None
+        self._facts = BrowserFacts(pid=None, binary="fake", version=f"{serial}.0", sandbox=True)
+
+    @property
+    def facts(self) -> BrowserFacts:
+        """What was launched."""
+        return self._facts
+
+    @property
+    def lost(self) -> str | None:
+        """Why the browser is gone; None while it lives."""
+        return self._lost
+
+    async def wait_lost(self) -> str:
+        """Return when the browser is gone, with the reason."""
+        if self._lost is None:
+            await asyncio.shield(self._gone_future())
+        return self._lost or ""
+
+    async def new_context(self, options: ContextOptions, *, limit_s: float) -> "FakeContext":
+        """Open a context."""
+        self.count_call()
+        await self.pause(self.behaviour.open_context_s, limit_s, "new_context")
+        self.check()
+        context = FakeContext(self, options)
+        self.contexts.add(context)
+        self.contexts_opened += 1
+        self.contexts_peak = max(self.contexts_peak, len(self.contexts))
+        return context
+
+    async def close(self, *, limit_s: float) -> bool:
+        """Close politely, or by force after the limit."""
+        if self._lost is not None:
+            return True
+        polite = self.behaviour.close_browser_s <= limit_s
+        await self.clock.sleep(min(self.behaviour.close_browser_s, limit_s))
+        self.die("closed" if polite else "killed")
+        return polite
+
+    async def kill(self) -> None:
+        """Kill it at once."""
+        self.die("killed")
+
+    def die(self, reason: str = "died") -> None:
+        """Take the browser down now, with all that is open. Further calls do nothing."""
+        if self._lost is not None:
+            return
+        self._lost = reason
+        for context in list(self.contexts):
+            context.end()
+        if self._gone is not None:
+            self._gone.set_result(reason)
+
+    def script_of(self, url: str) -> FakePageScript:
+        """Return how the page of a URL behaves."""
+        return script_for(self._sites, url)
+
+    def count_call(self) -> None:
+        """Count a call, and die if it is the one."""
+        self.calls += 1
+        if self.calls == self.behaviour.dies_at_call:
+            self.die(f"died at call {self.calls}")
+        self.check()
+
+    def check(self) -> None:
+        """Raise if the browser is gone."""
+        if self._lost is not None:
+            raise BrowserCrashed(f"the browser is gone: {self._lost}")
+
+    async def pause(self, seconds: float, limit_s: float, what: str) -> None:
+        """Take time, but not beyond the limit nor the browser's death.
+
+        Raises:
+            CallTimeout: the limit ended it.
+        """
+        if seconds <= 0:
+            return
+        await sleep_unless(self.clock, min(seconds, limit_s), self._gone_future())
+        self.check()
+        if seconds > limit_s:
+            raise CallTimeout(f"{what} did not return within {limit_s} s")
+
+    def _gone_future(self) -> asyncio.Future[str]:
+        if self._gone is None:
+            self._gone = asyncio.get_running_loop().create_future()
+            if self._lost is not None:
+                self._gone.set_result(self._lost)
+        return self._gone
+
+
+class FakeContext:
+    """Implements `ContextPort`; made by `FakeBrowser.new_context`."""
+
+    def __init__(self, browser: FakeBrowser, options: ContextOptions) -> None:
+        self.browser = browser
+        self.options = options
+        self.pages: set[FakePage] = set()
+        self.lasting_calls: set[str] = set()
+        self._closed = False
+
+    @property
+    def lasting(self) -> frozenset[str]:
+        """What was done to the context that outlasts a visit."""
+        return frozenset(self.lasting_calls)
+
+    @property
+    def closed(self) -> bool:
+        """Closed, by anyone."""
+        return self._closed
+
+    async def new_page(self, *, limit_s: float) -> "FakePage":
+        """Open a page."""
+        self.browser.count_call()
+        self._check()
+        await self.browser.pause(self.browser.behaviour.open_page_s, limit_s, "new_page")
+        self._check()
+        page = FakePage(self)
+        self.pages.add(page)
+        self.browser.pages.add(page)
+        self.browser.pages_opened += 1
+        self.browser.pages_peak = max(self.browser.pages_peak, len(self.browser.pages))
+        return page
+
+    async def close(self, *, limit_s: float) -> bool:
+        """Close the context and its pages."""
+        try:
+            self.browser.count_call()
+            if not self._closed:
+                await self.browser.pause(self.browser.behaviour.close_context_s, limit_s, "context.close")
+        except BrowserCrashed:
+            return True
+        except CallTimeout:
+            return False
+        self.end()
+        return True
+
+    def end(self) -> None:
+        """Close the context now, as user code or the browser's death would."""
+        self._closed = True
+        for page in list(self.pages):
+            page.end()
+        self.browser.contexts.discard(self)
+
+    def _check(self) -> None:
+        self.browser.check()
+        if self._closed:
+            raise ContextBroken("the context is closed")
+
+
+class FakeLauncher:
+    """Implements `LaunchBrowser`: counts launches and fails the ones it is told to.
+
+    Attributes:
+        browsers: all that were launched, in order.
+        attempts: launches tried, failed ones included.
+        fail_next: so many of the next launches fail.
+        error: what a failing launch raises.
+        launch_s: how long a launch takes.
+    """
+
+    def __init__(
+        self, sites: Sites = None, *, clock: Clock | None = None, behaviour: FakeBehaviour | None = None
+    ) -> None:
+        self.browsers: list[FakeBrowser] = []
+        self.attempts = 0
+        self.fail_next = 0
+        self.error: BrowsercrawlError = LaunchFailed("the fake browser was told not to start")
+        self.launch_s = 0.0
+        self._sites = sites
+        self._clock: Clock = clock or SystemClock()
+        self._behaviour = behaviour
+
+    async def __call__(self) -> FakeBrowser:
+        """Launch a fake browser."""
+        self.attempts += 1
+        if self.launch_s > 0:
+            await self._clock.sleep(self.launch_s)
+        if self.fail_next > 0:
+            self.fail_next -= 1
+            raise self.error
+        browser = FakeBrowser(self._sites, clock=self._clock, behaviour=self._behaviour, serial=len(self.browsers) + 1)
+        self.browsers.append(browser)
+        return browser
+
+    @property
+    def launches(self) -> int:
+        """How many launches succeeded."""
+        return len(self.browsers)
+
+    @property
+    def pages_open(self) -> int:
+        """Pages really open now, in all browsers."""
+        return sum(len(browser.pages) for browser in self.browsers)
+
+    @property
+    def contexts_open(self) -> int:
+        """Contexts really open now, in all browsers."""
+        return sum(len(browser.contexts) for browser in self.browsers)
+
+    @property
+    def browsers_open(self) -> int:
+        """Browsers alive now."""
+        return sum(browser.lost is None for browser in self.browsers)
+
+    @property
+    def misuse(self) -> list[str]:
+        """Breaches of the interface's rules, in all browsers."""
+        return [words for browser in self.browsers for words in browser.misuse]
+
+
+def fake_launcher(
+    sites: Sites = None, *, clock: Clock | None = None, behaviour: FakeBehaviour | None = None
+) -> FakeLauncher:
+    """Make a `LaunchBrowser` of fake browsers that share sites, clock and behaviour."""
+    return FakeLauncher(sites, clock=clock, behaviour=behaviour)
+
+
+__all__ = [
+    "NEVER",
+    "FakeBehaviour",
+    "FakeBrowser",
+    "FakeContext",
+    "FakeLauncher",
+    "FakePage",
+    "FakePageScript",
+    "Sites",
+    "fake_launcher",
+]

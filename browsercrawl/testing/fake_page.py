@@ -1,0 +1,257 @@
+"""One fake tab; `fake_browser` opens it."""
+
+import asyncio
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from browsercrawl.errors import (
+    BrowsercrawlError,
+    CallTimeout,
+    ContextBroken,
+    DeadlineExceeded,
+    DownloadRefused,
+    NetworkFailed,
+    PageClosed,
+    PageCrashed,
+    SelectorMissing,
+)
+from browsercrawl.ports import Cleaning, Navigation, Snapshot
+from browsercrawl.request import Capture, WaitUntil
+from browsercrawl.testing.fake_script import BLANK, NEVER, FakePageScript, sleep_unless
+
+if TYPE_CHECKING:
+    from browsercrawl.testing.fake_browser import FakeContext
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class FakePage:
+    """Implements `PagePort`; made by `FakeContext.new_page`. `raw` is the fake itself."""
+
+    def __init__(self, context: "FakeContext") -> None:
+        self.context = context
+        self.lasting_calls: set[str] = set()
+        self.url = "about:blank"
+        self.visits = 0
+        self._browser = context.browser
+        self._script = BLANK
+        self._hung = False
+        self._unfit: str | None = None
+        self._crashed = False
+        self._closed = False
+        self._visiting = False
+        self._committed_at = 0.0
+        self._popups = 0
+        self._dialogs = 0
+        self._stirred: asyncio.Future[str] | None = None
+        """Wakes whatever call is waiting inside this page."""
+
+    @property
+    def raw(self) -> "FakePage":
+        """The fake page."""
+        return self
+
+    @property
+    def crashed(self) -> bool:
+        """The renderer is dead."""
+        return self._crashed
+
+    @property
+    def closed(self) -> bool:
+        """Closed, by anyone."""
+        return self._closed
+
+    @property
+    def lasting(self) -> frozenset[str]:
+        """What was done to the page that outlasts a visit."""
+        return frozenset(self.lasting_calls)
+
+    @property
+    def popups(self) -> int:
+        """Pages opened by this visit."""
+        return self._popups
+
+    @property
+    def dialogs(self) -> int:
+        """Dialogs opened by this visit."""
+        return self._dialogs
+
+    async def begin(self) -> None:
+        """Start a visit."""
+        self._browser.count_call()
+        self._check()
+        if self._visiting:
+            self._browser.misuse.append("begin on a page that was not reconditioned")
+        self._visiting = True
+        self.visits += 1
+        self._popups = self._dialogs = 0
+
+    async def goto(self, url: str, *, wait_until: WaitUntil, load_limit_s: float, limit_s: float) -> Navigation:
+        """Load a URL as its script says."""
+        self._browser.count_call()
+        self._check()
+        if not self._visiting:
+            self._browser.misuse.append(f"goto outside of a visit: {url}")
+        script = self._browser.script_of(url)
+        self._unfit = "no document committed"
+        if script.commit_s <= 0:
+            await asyncio.sleep(0)  # a real navigation always lets others run
+        await self._pass_time(script.commit_s, limit_s, DeadlineExceeded, f"no document within {limit_s} s: {url}")
+        self._commit(url, script)
+        if script.network_error is not None:
+            raise NetworkFailed(f"{script.network_error} at {url}", code=script.network_error)
+        if script.download:
+            raise DownloadRefused(f"{url} is a download")
+        self._unfit = None
+        loaded = True
+        if wait_until != "commit":
+            load_s = NEVER if self._hung else script.load_s
+            left_s = max(0.0, min(load_limit_s, limit_s) - script.commit_s)
+            await self._pass_time(min(load_s, left_s))
+            loaded = load_s <= left_s
+        return Navigation(
+            final_url=self.url,
+            status=script.status,
+            content_type=script.content_type,
+            headers=script.headers,
+            loaded=loaded,
+        )
+
+    async def wait_for(self, selector: str, *, limit_s: float) -> None:
+        """Wait until the selector is there, as the script says."""
+        self._browser.count_call()
+        self._check()
+        appears_s = NEVER if self._hung else self._script.selectors.get(selector, NEVER)
+        wait_s = max(0.0, self._committed_at + appears_s - self._browser.clock.now())
+        await self._pass_time(wait_s, limit_s, SelectorMissing, f"{selector!r} not found within {limit_s} s")
+
+    async def snapshot(self, want: Collection[Capture], *, limit_s: float) -> Snapshot:
+        """Take what the script holds."""
+        await self._call("snapshot", limit_s)
+        script = self._script
+        return Snapshot(
+            url=self.url,
+            title=script.title,
+            html=script.html if "html" in want else None,
+            text=script.text if "text" in want else None,
+            links=script.links if "links" in want else (),
+        )
+
+    async def screenshot(self, *, full_page: bool, limit_s: float) -> bytes:
+        """Return the signature of a PNG file."""
+        await self._call("screenshot", limit_s)
+        return _PNG + bytes([full_page])
+
+    async def interrupt(self, *, limit_s: float) -> bool:
+        """End the running script, if it can be ended."""
+        try:
+            self._browser.count_call()
+            self._check()
+            if self._hung and self._script.hang == "for_good":
+                await self._pass_time(limit_s)
+                return False
+        except BrowsercrawlError:
+            return False
+        self._hung = False
+        self._stir("interrupted")
+        return True
+
+    async def recondition(self, cleaning: Cleaning, *, growth_bytes_max: int, limit_s: float) -> str | None:
+        """End the visit; tell why the page may not serve another."""
+        try:
+            self._browser.count_call()
+            self._check()
+            await self._call("recondition", limit_s)
+        except BrowsercrawlError as error:
+            return str(error)
+        self._visiting = False
+        self._popups = 0
+        if self._script.grows_bytes > growth_bytes_max:
+            return f"grew by {self._script.grows_bytes} bytes"
+        if self.lasting_calls:
+            return f"changed for good: {', '.join(sorted(self.lasting_calls))}"
+        return self._unfit
+
+    async def close(self, *, limit_s: float) -> bool:
+        """Close the page, if its script lets it."""
+        try:
+            self._browser.count_call()
+            if not self._closed:
+                close_s = NEVER if self._hung and self._script.hang == "for_good" else self._script.close_s
+                await self._pass_time(close_s, limit_s, CallTimeout, "page.close")
+        except CallTimeout:
+            return False
+        except BrowsercrawlError:
+            pass  # gone with its renderer, context or browser
+        self.end()
+        return True
+
+    def end(self) -> None:
+        """Close the page now, as user code or its context's end would."""
+        self._closed = True
+        self.context.pages.discard(self)
+        self._browser.pages.discard(self)
+        self._stir("closed")
+
+    def crash(self) -> None:
+        """Let the renderer die now."""
+        self._crashed = True
+        self._stir("crashed")
+
+    def _commit(self, url: str, script: FakePageScript) -> None:
+        self._script = script
+        self._committed_at = self._browser.clock.now()
+        self.url = script.final_url or url
+        self._popups += script.popups
+        self._dialogs += script.dialogs
+        self.lasting_calls |= script.lasting
+        self.context.lasting_calls |= script.context_lasting
+        self._hung = script.hang != "no"
+        if script.kills_browser:
+            self._browser.die(f"killed by {url}")
+        elif script.crash_s == 0:
+            self.crash()
+        self._check()
+
+    def _check(self) -> None:
+        self._browser.check()
+        if self.context.closed:
+            raise ContextBroken("the context is closed")
+        crash_s = self._script.crash_s
+        if crash_s is not None and self._browser.clock.now() >= self._committed_at + crash_s:
+            self._crashed = True
+        if self._crashed:
+            raise PageCrashed("the renderer died")
+        if self._closed:
+            raise PageClosed("the page is closed")
+
+    async def _call(self, what: str, limit_s: float) -> None:
+        """Be any call that the page's script must let in."""
+        self._browser.count_call()
+        self._check()
+        call_s = NEVER if self._hung else self._script.call_s
+        await self._pass_time(call_s, limit_s, CallTimeout, f"{what} did not return within {limit_s} s")
+
+    async def _pass_time(
+        self,
+        seconds: float,
+        limit_s: float = NEVER,
+        error: type[BrowsercrawlError] = CallTimeout,
+        message: str = "no limit was given",
+    ) -> None:
+        """Take time, but end with the limit, a crash, a close or the browser's death, whatever comes first."""
+        if seconds <= 0:
+            return
+        until = min(seconds, limit_s)
+        if self._script.crash_s is not None and not self._crashed:
+            until = min(until, max(0.0, self._committed_at + self._script.crash_s - self._browser.clock.now()))
+        if self._stirred is None or self._stirred.done():
+            self._stirred = asyncio.get_running_loop().create_future()
+        await sleep_unless(self._browser.clock, until, self._stirred)
+        self._check()
+        if seconds > limit_s and not self._stirred.done():
+            raise error(message)
+
+    def _stir(self, why: str) -> None:
+        if self._stirred is not None and not self._stirred.done():
+            self._stirred.set_result(why)

@@ -1,0 +1,85 @@
+"""The demo shop and the fault site on one loopback port."""
+
+import asyncio
+from http import HTTPStatus
+from types import TracebackType
+from typing import Self
+
+from browsercrawl.testing.faults import PREFIX, FaultSite
+from browsercrawl.testing.server import TEXT, Exchange, Server
+from browsercrawl.testing.shop import Shop, Truth
+
+
+class DemoSite:
+    """A web site to crawl: the demo shop at `/`, the truth about it at `/truth.json`, faults below `/faults/`.
+
+    It serves from its creation until `stop`. A context manager, in plain and in async code.
+
+    Args:
+        products: size of the shop; the default makes 60 pages.
+        port: 0 lets the system choose.
+
+    Raises:
+        OSError: the port is taken.
+        ValueError: `products` out of range.
+
+    Attributes:
+        url: such as `http://127.0.0.1:8123`, without a slash at its end.
+
+    Example:
+        >>> with DemoSite() as site:
+        ...     len(site.truth().pages)
+        60
+    """
+
+    def __init__(self, *, products: int = 48, port: int = 0) -> None:
+        self._shop = Shop(products=products)
+        self._faults = FaultSite()
+        self._server = Server(self._answer, port=port)
+        self.url = f"http://127.0.0.1:{self._server.port}"
+
+    def truth(self) -> Truth:
+        """Return what a complete crawl of the shop finds."""
+        return self._shop.truth()
+
+    def hits(self, path: str) -> int:
+        """Return how often a path was asked for, with any query; or with exactly this one, if `path` has a query.
+
+        Of the last 200,000 requests.
+        """
+        targets = (arrival.target for arrival in self._server.arrivals())
+        if "?" in path:
+            return sum(target == path for target in targets)
+        return sum(target.partition("?")[0] == path for target in targets)
+
+    def arrivals(self, path_prefix: str = "/") -> tuple[float, ...]:
+        """Return when (`time.monotonic()`) each request whose path and query begin so arrived, oldest first."""
+        return tuple(arrival.at for arrival in self._server.arrivals() if arrival.target.startswith(path_prefix))
+
+    def stop(self) -> None:
+        """Close every connection and end every thread, within 2 s; may be called again."""
+        self._server.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.stop)
+
+    def _answer(self, exchange: Exchange) -> None:
+        if exchange.method not in ("GET", "HEAD", "POST"):
+            exchange.respond("Method not allowed.\n", status=HTTPStatus.METHOD_NOT_ALLOWED, content_type=TEXT)
+            return
+        part = self._faults if exchange.path.startswith(PREFIX) else self._shop
+        if not part.answer(exchange):
+            exchange.respond("Not found.\n", status=HTTPStatus.NOT_FOUND, content_type=TEXT)

@@ -1,0 +1,49 @@
+"""What a visit is to do: a request's own wishes laid over the run's configuration."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from browsercrawl.config import Saved, VisitConfig
+from browsercrawl.request import Capture, Request, WaitUntil
+
+if TYPE_CHECKING:
+    from browsercrawl.visit.visit import Visit
+
+Handler = Callable[["Visit"], Awaitable[None]]
+"""User code that gets the visit once its page is ready."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisitPlan:
+    """A visit's orders, with nothing left open.
+
+    Attributes:
+        timeout_s: deadline over everything, from the moment the page is leased.
+        capture: what the result carries.
+        save: what becomes an artifact.
+        handler: runs between readiness and capture.
+    """
+
+    request: Request
+    timeout_s: float
+    wait_until: WaitUntil
+    wait_for: str | None
+    capture: frozenset[Capture]
+    save: frozenset[Saved]
+    accept_status: frozenset[int]
+    handler: Handler | None = None
+
+    @classmethod
+    def of(cls, request: Request, config: VisitConfig, handler: Handler | None) -> "VisitPlan":
+        """Lay the request's wishes over the configuration."""
+        return cls(
+            request=request,
+            timeout_s=request.timeout_s or config.timeout_s,
+            wait_until=request.wait_until or config.wait_until,
+            wait_for=request.wait_for or config.wait_for,
+            capture=config.capture,
+            save=config.save,
+            accept_status=config.accept_status,
+            handler=handler,
+        )

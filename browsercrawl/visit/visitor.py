@@ -1,0 +1,254 @@
+"""Carry out a visit: navigate, wait, run the handler, capture; one deadline over all of it, one outcome, no exception.
+
+The phases run in order and each gets what is left of the deadline. A navigation whose document committed but whose
+load event is missing at two thirds of the deadline goes on with what is there. Whatever goes wrong becomes one typed
+error in the outcome; only cancellation passes through.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from browsercrawl.clock import Clock
+from browsercrawl.errors import (
+    Blocked,
+    BrowserError,
+    BrowsercrawlError,
+    CallTimeout,
+    DeadlineExceeded,
+    DownloadRefused,
+    HandlerFailed,
+    HandlerRetry,
+    HandlerSignal,
+    NetworkFailed,
+    PageBlocked,
+    PageClosed,
+    PageCrashed,
+    Retry,
+    Skip,
+    Stop,
+    VisitError,
+)
+from browsercrawl.events import Emit
+from browsercrawl.ports import Navigation, PagePort, Snapshot
+from browsercrawl.request import Capture
+from browsercrawl.result import Phase, SkipReason
+from browsercrawl.urls import shown
+from browsercrawl.visit.http import check_status
+from browsercrawl.visit.outcome import CapturedFile, PhaseTimes, VisitOutcome
+from browsercrawl.visit.plan import Handler, VisitPlan
+from browsercrawl.visit.visit import Visit
+
+LOAD_SHARE = 2 / 3
+"""Of the deadline: when the load event is not awaited any longer."""
+
+CANCEL_GRACE_S = 0.5
+"""A handler past its deadline gets so long to clean up after its cancellation."""
+
+CALL_SLACK_S = 0.05
+"""A call that times out this close to the deadline timed out because of it."""
+
+_TEXT: tuple[Literal["html", "text"], ...] = ("html", "text")
+
+_WEARING = (BrowserError, DeadlineExceeded, NetworkFailed, DownloadRefused, PageClosed)
+"""Errors after which a page must not be used again (an HTTP status or a handler's own error is none)."""
+
+
+class _Progress:
+    """What a visit has reached so far; becomes its outcome."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.phase = Phase.NAVIGATE
+        self.times = PhaseTimes()
+        self.navigation: Navigation | None = None
+        self.visit: Visit | None = None
+        self.snapshot: Snapshot | None = None
+        self.files: list[CapturedFile] = []
+        self._clock = clock
+
+    @contextmanager
+    def enter(self, phase: Phase) -> Iterator[None]:
+        self.phase = phase
+        started = self._clock.now()
+        try:
+            yield
+        finally:
+            setattr(self.times, f"{phase}_s", self._clock.now() - started)
+
+
+class Visitor:
+    """Carries out visits. Has no state of its own but the handlers that outlived their cancellation."""
+
+    def __init__(self, *, clock: Clock, emit: Emit) -> None:
+        self._clock = clock
+        self._emit = emit
+        self._running: dict[asyncio.Task[None], str] = {}
+        self._recent: set[str] = set()
+
+    def take_recent_handlers(self) -> list[str]:
+        """Return the names of the handlers that ran since the last call, those that still run included."""
+        recent = sorted(self._recent)
+        self._recent = set(self._running.values())
+        return recent
+
+    async def visit(self, page: PagePort, plan: VisitPlan) -> VisitOutcome:
+        """Visit a request in a leased page.
+
+        Args:
+            page: begun, and used by nobody else meanwhile.
+            plan: what to do.
+
+        Returns:
+            The outcome, within the plan's deadline plus the time a handler takes to be cancelled.
+        """
+        deadline = self._clock.now() + plan.timeout_s
+        progress = _Progress(self._clock)
+        try:
+            await self._carry_out(page, plan, progress, deadline)
+        except HandlerSignal as signal:
+            return self._ended_by_handler(signal, progress)
+        except BrowsercrawlError as error:
+            return self._failed(self._true_cause(error, page, plan, deadline), progress)
+        visit = progress.visit
+        return VisitOutcome(
+            phase=progress.phase,
+            times=progress.times,
+            navigation=progress.navigation,
+            snapshot=progress.snapshot,
+            data=visit.data if visit else (),
+            requests=visit.requests if visit else (),
+            found_links=visit.found_links if visit else (),
+            files=((*visit.files,) if visit else ()) + tuple(progress.files),
+        )
+
+    async def _carry_out(self, page: PagePort, plan: VisitPlan, progress: _Progress, deadline: float) -> None:
+        def remaining_s() -> float:
+            left = deadline - self._clock.now()
+            if left <= 0:
+                raise self._deadline_error(plan, progress.phase)
+            return left
+
+        await page.begin()
+        with progress.enter(Phase.NAVIGATE):
+            progress.navigation = await page.goto(
+                plan.request.url,
+                wait_until=plan.wait_until,
+                load_limit_s=plan.timeout_s * LOAD_SHARE,
+                limit_s=remaining_s(),
+            )
+        check_status(progress.navigation, plan)
+        if plan.wait_for is not None:
+            with progress.enter(Phase.WAIT):
+                await page.wait_for(plan.wait_for, limit_s=remaining_s())
+        if plan.handler is not None:
+            progress.visit = Visit(
+                page, plan.request, response=progress.navigation, remaining_s=remaining_s, emit=self._emit
+            )
+            with progress.enter(Phase.HANDLE):
+                await self._run_handler(plan.handler, progress.visit, plan, remaining_s())
+        if page.closed and not page.crashed:
+            raise PageClosed(f"{shown(plan.request.url)}: the handler closed its page; the engine closes pages itself")
+        with progress.enter(Phase.CAPTURE):
+            await self._capture(page, plan, progress, remaining_s)
+
+    async def _capture(self, page: PagePort, plan: VisitPlan, progress: _Progress, remaining_s: Callable[[], float]) -> None:
+        saved_text: set[Capture] = {name for name in _TEXT if name in plan.save}
+        want = plan.capture | saved_text
+        snapshot = await page.snapshot(want, limit_s=remaining_s())
+        if "html" in saved_text and snapshot.html is not None:
+            body = snapshot.html.encode("utf-8", "replace")
+            progress.files.append(CapturedFile(name="html", extension="html", body=body))
+        if "text" in saved_text and snapshot.text is not None:
+            body = snapshot.text.encode("utf-8", "replace")
+            progress.files.append(CapturedFile(name="text", extension="txt", body=body))
+        if "screenshot" in plan.save:
+            picture = await page.screenshot(full_page=False, limit_s=remaining_s())
+            progress.files.append(CapturedFile(name="screenshot", extension="png", body=picture))
+        progress.snapshot = Snapshot(
+            url=snapshot.url,
+            title=snapshot.title,
+            html=snapshot.html if "html" in plan.capture else None,
+            text=snapshot.text if "text" in plan.capture else None,
+            links=snapshot.links,
+        )
+
+    async def _run_handler(self, handler: Handler, visit: Visit, plan: VisitPlan, limit_s: float) -> None:
+        async def run() -> None:
+            await handler(visit)
+
+        name = getattr(handler, "__qualname__", repr(handler))
+        task = asyncio.create_task(run(), name=f"handler {name}")
+        self._running[task] = f"{name} ({plan.request.id})"
+        self._recent.add(self._running[task])
+        task.add_done_callback(self._forget)
+        try:
+            await asyncio.wait({task}, timeout=limit_s)
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=CANCEL_GRACE_S)
+                raise self._deadline_error(plan, Phase.HANDLE)
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait({task}, timeout=CANCEL_GRACE_S)
+            raise
+        finally:
+            visit.close()
+        if task.cancelled():
+            raise HandlerFailed(f"handler {name} was cancelled from inside")
+        error = task.exception()
+        if error is None:
+            return
+        if isinstance(error, HandlerSignal | VisitError | BrowserError) or not isinstance(error, Exception):
+            raise error
+        raise HandlerFailed(f"handler {name} raised {type(error).__name__}: {error}") from error
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._running.pop(task, None)
+        if not task.cancelled():
+            task.exception()  # retrieved, so that asyncio does not report it a second time
+
+    def _ended_by_handler(self, signal: HandlerSignal, progress: _Progress) -> VisitOutcome:
+        if isinstance(signal, Retry):
+            return self._failed(HandlerRetry(f"the handler asked for another try: {signal.reason}"), progress)
+        if isinstance(signal, Blocked):
+            return self._failed(PageBlocked(f"the handler says the session is refused: {signal.reason}"), progress)
+        assert isinstance(signal, Skip | Stop), signal
+        return VisitOutcome(
+            phase=progress.phase,
+            times=progress.times,
+            navigation=progress.navigation,
+            skip_reason=f"{SkipReason.HANDLER}: {signal.reason}",
+            stop=isinstance(signal, Stop),
+        )
+
+    def _failed(self, error: BrowsercrawlError, progress: _Progress) -> VisitOutcome:
+        return VisitOutcome(
+            phase=progress.phase,
+            times=progress.times,
+            navigation=progress.navigation,
+            error=error,
+            condemned=error.kind.value if isinstance(error, _WEARING) else None,
+        )
+
+    def _true_cause(
+        self, error: BrowsercrawlError, page: PagePort, plan: VisitPlan, deadline: float
+    ) -> BrowsercrawlError:
+        """Name what is behind an error: a handler fails because its page died, a call because the time was up."""
+        cause: BrowsercrawlError = error
+        url = shown(plan.request.url)
+        if isinstance(error, HandlerFailed) and page.crashed:
+            cause = PageCrashed(f"{url}: the page's renderer died while the handler ran")
+        elif isinstance(error, HandlerFailed) and page.closed:
+            cause = PageClosed(f"{url}: the handler closed its page; the engine closes pages itself")
+        elif isinstance(error, CallTimeout) and self._clock.now() >= deadline - CALL_SLACK_S:
+            cause = DeadlineExceeded(f"{url}: deadline of {plan.timeout_s:g} s passed: {error}")
+        if cause is not error:
+            cause.__cause__ = error
+        return cause
+
+    def _deadline_error(self, plan: VisitPlan, phase: Phase) -> VisitError:
+        return DeadlineExceeded(
+            f"{shown(plan.request.url)}: deadline of {plan.timeout_s:g} s passed in phase {phase}; raise timeout_s, "
+            "or wait for less"
+        )

@@ -1,0 +1,44 @@
+"""Help pages, and the documentation that is made of them."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from browsercrawl.cli.arguments import Grammar, help_page
+from browsercrawl.cli.entry import COMMANDS, top_grammar
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "cli.md"
+
+
+def _grammars() -> list[Grammar]:
+    return [top_grammar(), *(importlib.import_module(f"browsercrawl.cli.{name}").GRAMMAR for name in COMMANDS)]
+
+
+def _document() -> str:
+    parts = ["# The command line", "", "These are the help pages, as `browsercrawl COMMAND --help` prints them.", ""]
+    for grammar in _grammars():
+        title = "browsercrawl" if grammar.commands else f"browsercrawl {grammar.command}"
+        parts += [f"## {title}", "", "```text", help_page(grammar, width=96, colour=False).rstrip(), "```", ""]
+    return "\n".join(parts)
+
+
+def test_document_is_what_the_help_pages_say() -> None:
+    """`docs/cli.md` never tells another story than the program; to renew it, write this text to it."""
+    assert DOCUMENT.read_text(encoding="utf-8") == _document()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_help_pages_fit_the_terminal_and_end_in_examples(width: int) -> None:
+    """No help page has a line that a terminal of that width would break."""
+    for grammar in _grammars():
+        page = help_page(grammar, width=width, colour=False)
+        assert [line for line in page.splitlines() if len(line) > width] == [], grammar.command
+        assert f"Examples\n  # {grammar.examples[0][0]}\n  {grammar.examples[0][1]}" in page
+
+
+def test_commands_summary_is_the_same_everywhere() -> None:
+    """The line in the list of commands is the first line of the command's own page."""
+    for name, summary in COMMANDS.items():
+        grammar = importlib.import_module(f"browsercrawl.cli.{name}").GRAMMAR
+        assert (grammar.command, grammar.summary) == (name, summary)

@@ -1,0 +1,117 @@
+"""What a person watching a crawl sees."""
+
+import io
+from datetime import UTC, datetime
+
+import pytest
+from rich.console import Console
+
+from browsercrawl.cli.drawing import LiveDisplay, LiveView
+from browsercrawl.cli.view import Frame, View, status_line
+from browsercrawl.errors import Disposition, ErrorKind
+from browsercrawl.events import Status
+from browsercrawl.events import models as events
+from browsercrawl.result import ErrorInfo, Outcome, Result
+
+STATUS = Status(
+    queued=653, active=16, waiting=12, retrying=3, succeeded=1180, failed=24, skipped=0, limit=16, pages_per_s=14.2,
+    memory_used_bytes=1_240_000_000, memory_limit_bytes=4_000_000_000, memory_source="cgroup2", elapsed_s=84.2,
+)  # fmt: skip
+
+
+def _started(number: int, url: str | None = None) -> events.VisitStarted:
+    url = url or f"https://a.example/{number}"
+    return events.VisitStarted(request_id=str(number), url=url, attempt=1, lease_id=number)
+
+
+def _failed(number: int, url: str, message: str = "reset") -> Result:
+    error = ErrorInfo(kind=ErrorKind.NETWORK, message=message, disposition=Disposition.RETRY_FRESH)
+    return Result(request_id=str(number), url=url, outcome=Outcome.FAILED, error=error, finished_at=datetime.now(UTC))
+
+
+def _drawn(frame: Frame, width: int) -> list[str]:
+    screen = io.StringIO()
+    Console(file=screen, width=width, force_terminal=False).print(LiveView(frame))
+    return screen.getvalue().splitlines()
+
+
+def test_view_pages_that_ended_are_no_longer_shown() -> None:
+    """Only open pages are kept, however they end, and the oldest are shown first."""
+    view = View("x")
+    for number in range(8):
+        view.on_event(_started(number))
+    view.on_event(events.RequestSkipped(request_id="1", url="https://a.example/1", reason="handler"))
+    view.on_result(_failed(2, "https://a.example/2"))
+    view.on_event(
+        events.RetryScheduled(
+            request_id="0", url="https://a.example/0", attempt=1, delay_s=1, disposition=Disposition.RETRY_SAME
+        )
+    )
+    assert view.frame(STATUS).urls == ("https://a.example/3", "https://a.example/4", "https://a.example/5")
+
+
+def test_view_many_failures_keeps_the_last_few() -> None:
+    """A run with a million failures shows the last three."""
+    view = View("x")
+    for number in range(1000):
+        view.on_result(_failed(number, f"https://a.example/{number}"))
+    assert [failure.url[-3:] for failure in view.frame(STATUS).failures] == ["997", "998", "999"]
+
+
+def test_view_secret_or_control_character_in_a_url_is_not_shown() -> None:
+    """Neither a password nor an escape sequence that a site or a user supplied reaches the terminal."""
+    view = View("https://bob:hunter2@a.example/\x1b[2J")
+    view.on_event(_started(1, "https://bob:hunter2@a.example/?token=s3cret&x=\x1b[2J\x9b1m"))
+    view.on_result(_failed(2, "https://a.example/\x1b]0;pwned\x07\u202e", "said \x1b[31m"))
+    text = "\n".join(_drawn(view.frame(STATUS), 200))
+    assert "hunter2" not in text
+    assert "s3cret" not in text
+    assert not set(text) & set("\x1b\x9b\x07\u202e")
+
+
+@pytest.mark.parametrize("width", [20, 46, 60, 80, 100, 200])
+def test_live_view_any_width_no_line_is_wider_and_the_height_is_steady(width: int) -> None:
+    """Nothing wraps by accident, and the display does not jump when pages come and go."""
+    view = View("https://shop.example/a/very/long/path/that/does/not/fit/anywhere/at/all?page=1")
+    few = _drawn(view.frame(STATUS), width)
+    for number in range(16):
+        view.on_event(_started(number, f"https://shop.example/products/{number}?tab=reviews&sort=newest&page=12345"))
+    many = _drawn(view.frame(STATUS), width)
+    assert max(map(len, few + many)) <= width
+    assert len(few) == len(many)
+
+
+def test_live_view_shows_every_number_a_person_waits_for() -> None:
+    """Done, failed, active, queued, limit, pace, time left, memory, elapsed."""
+    text = "\n".join(_drawn(View("https://shop.example/").frame(STATUS), 120))
+    wanted = (
+        "1,180 done", "24 failed", "16 active of 16", "653 queued", "14.2 pages/s", "about 48 s left",
+        "1.2 GB of 4.0 GB", "1 min 24 s", "1,204 of 1,888", "https://shop.example/",
+    )  # fmt: skip
+    assert [word for word in wanted if word not in text] == []
+
+
+def test_live_view_nothing_known_yet_draws() -> None:
+    """The first frames, before any page, have no pace and no end in sight."""
+    lines = _drawn(View("x").frame(Status()), 80)
+    assert "0 done" in "\n".join(lines)
+
+
+def test_status_line_has_the_same_numbers_on_one_line() -> None:
+    """Without a terminal the same is told in one plain line."""
+    assert status_line(View("x").frame(STATUS)) == (
+        "[1 min 24 s] 1,180 done, 24 failed, 16 active of 16, 668 queued, 14.2 pages/s, about 48 s left, "
+        "memory 1.2 GB of 4.0 GB"
+    )
+
+
+def test_live_display_leaves_only_what_was_said() -> None:
+    """At the end the display is gone from the screen and the lines told meanwhile are still there."""
+    screen = io.StringIO()
+    console = Console(file=screen, width=80, height=24, force_terminal=True, force_interactive=True)
+    with LiveDisplay("https://a.example/", console) as display:
+        display.show(View("https://a.example/").frame(STATUS))
+        display.say("the browser died \x1b[2J")
+    text = screen.getvalue()
+    assert "the browser died \\x1b[2J" in text
+    assert text.rstrip().endswith("\x1b[2K")
