@@ -32,6 +32,7 @@
     │   ├── HandlerFailed        handler_failed     user code raised
     │   ├── HandlerRetry         handler_retry      user code raised Retry
     │   └── PageClosed           page_closed        user code closed the page it was given
+    ├── OutputFailed             output_failed      a result or file could not be written: the disk is full, or gone
     └── InternalError            internal           a bug of ours
 
 A failure has one type, its type has one `kind`, and `disposition_of` gives it exactly one disposition.
@@ -72,6 +73,7 @@ class ErrorKind(StrEnum):
     HANDLER_FAILED = "handler_failed"
     HANDLER_RETRY = "handler_retry"
     PAGE_CLOSED = "page_closed"
+    OUTPUT_FAILED = "output_failed"
     INTERNAL = "internal"
 
 
@@ -321,6 +323,13 @@ class PageClosed(VisitError):
 
     kind = ErrorKind.PAGE_CLOSED
     disposition = Disposition.DROP
+
+
+class OutputFailed(BrowsercrawlError):
+    """A result or a file of the run could not be written: the disk is full, or gone. The run ends."""
+
+    kind = ErrorKind.OUTPUT_FAILED
+    disposition = Disposition.STOP
 
 
 class InternalError(BrowsercrawlError):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from browsercrawl.urls import Address, address, fingerprint
+from browsercrawl.urls import URL_LENGTH_MAX, Address, address, fingerprint
 
 WaitUntil = Literal["commit", "domcontentloaded", "load", "networkidle"]
 """When a navigation counts as done, in Playwright's words."""
@@ -36,7 +36,7 @@ class Request(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    url: str = Field(description="Absolute http or https URL; visited exactly as given.", max_length=65_536)
+    url: str = Field(description="Absolute http or https URL; visited exactly as given.", max_length=URL_LENGTH_MAX)
     session: str | None = Field(default=None, description="Name of the session; None: the shared anonymous one.")
     label: str | None = Field(default=None, description="Names the handler that gets the page; None: the default one.")
     priority: int = Field(default=0, description="Higher goes first, within a lane and between ready lanes.")

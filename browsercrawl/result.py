@@ -71,7 +71,7 @@ class Artifact(BaseModel):
 
     name: str = Field(description="What it is: html, text, screenshot, or the name the handler gave.")
     path: str = Field(description="Relative to the run directory.")
-    bytes: int = Field(ge=0)
+    bytes: int = Field(ge=0, description="Size of the file.")
 
 
 class Result(BaseModel):

@@ -4,6 +4,7 @@ Parsing follows the WHATWG URL Standard (what browsers do), by the `ada-url` lib
 deduplication only; the URL visited is the URL given.
 """
 
+import re
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -11,8 +12,15 @@ import ada_url
 
 from browsercrawl.errors import InvalidURL
 
+URL_LENGTH_MAX = 65_536
+"""Characters; a longer one is no address but a document (Chromium stops at 2 MB)."""
+
 _DEFAULT_PORTS = {"http:": "80", "https:": "443"}
 _SHOWN_LENGTH_MAX = 200
+_ORIGIN = re.compile(r"\s*(?:https?:[/\\]*|[a-z][a-z0-9+.-]*:[/\\]+|[/\\]{2,})?", re.IGNORECASE)
+_AUTHORITY = re.compile(r"[^/\\?#]*")
+_PORT = re.compile(r"(?:\[[^\]]*\]|[^:]*)(?::\d*)?\Z")
+_QUERY = re.compile(r"[?#].+\Z", re.DOTALL)
 
 
 class Address(NamedTuple):
@@ -45,14 +53,14 @@ def address(url: str) -> Address:
         >>> address("HTTP://Example.com:80/a/../b?Q=1#top")
         Address(canonical='http://example.com/b?Q=1', host='example.com:80', hostname='example.com')
     """
+    if len(url) > URL_LENGTH_MAX:
+        raise InvalidURL(f"a URL of {len(url)} characters; {URL_LENGTH_MAX} is the limit: {shown(url)!r}")
     try:
         parsed = ada_url.URL(url)
     except ValueError as error:
         raise InvalidURL(f"not a URL: {shown(url)!r}; write it in full, like https://example.com/") from error
     if parsed.protocol not in _DEFAULT_PORTS:
-        raise InvalidURL(
-            f"{shown(url)!r} has the scheme {parsed.protocol.rstrip(':')!r}; only http and https can be crawled"
-        )
+        raise InvalidURL(f"{shown(url)!r} is neither an http nor an https URL; nothing else can be crawled")
     canonical = parsed.href
     if parsed.hash or canonical.endswith("#"):
         canonical = canonical.partition("#")[0]
@@ -66,11 +74,19 @@ def fingerprint(key: str) -> str:
 
 
 def shown(url: str) -> str:
-    """Return a URL fit for a message: without user name and password, and cut to 200 characters."""
-    scheme, separator, rest = url.partition("://")
-    if separator:
-        authority, slash, path = rest.partition("/")
-        url = f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+    """Return a URL fit for a message: without user name and password, and cut to 200 characters.
+
+    In a string that is no URL, everything before its last `@` is taken for a user name and password.
+    """
+    if "@" in url:
+        try:
+            parsed = ada_url.URL(url)
+        except ValueError:
+            url = "…@" + url.rpartition("@")[2]
+        else:
+            if parsed.username or parsed.password:
+                parsed.username = parsed.password = ""
+                url = parsed.href
     return url if len(url) <= _SHOWN_LENGTH_MAX else url[: _SHOWN_LENGTH_MAX - 1] + "…"
 
 

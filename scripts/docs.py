@@ -21,8 +21,8 @@ def events_page() -> str:
         "<!-- Written by scripts/docs.py from browsercrawl/events/models.py. -->",
         "",
         "Each line of `events.jsonl` is one JSON object. It begins with `ts` (UTC, ISO 8601), `level`, `event`,",
-        f"`run_id` and `schema` (now {SCHEMA_VERSION}); then come the event's own fields. Events of level debug are not in",
-        "`events.jsonl`. Secrets in URLs, messages and fields read `[redacted]`; long texts are cut.",
+        f"`run_id` and `schema` (now {SCHEMA_VERSION}); then come the event's own fields. Events of level debug are",
+        "not in `events.jsonl`. Secrets in URLs, messages and fields read `[redacted]`; long texts are cut.",
         "`browsercrawl.events.line_schema()` gives the JSON Schema of a line.",
     ]
     for event in EVENTS:

@@ -26,7 +26,7 @@ stamp_text() { echo "$root" && cksum <"$root/pyproject.toml" && cksum <"$(lock_o
 has_packages() { [ -x "$venv/bin/python" ] && [ "$(cat "$venv/ready-$1" 2>/dev/null)" = "$(stamp_text "$1")" ]; }
 has_browser() { [ -x "$(cat "$venv/browser" 2>/dev/null)" ]; }
 is_debian_root() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
-apt_install() { DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" </dev/null >&2; }
+apt_install() { DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" </dev/null >/dev/null; }
 python_of_venv() { "$venv/bin/python" -I "$@"; } # -I: what lies in the working directory is not imported
 
 find_python() { # sets `python`
@@ -48,7 +48,7 @@ install_packages() {
     rm -rf "$venv"
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
       if ! is_debian_root; then give_up "Python has no venv module. On Debian and Ubuntu, type: sudo apt-get install python3-venv"; fi
-      apt-get update -qq >&2
+      apt-get update -qq >/dev/null
       apt_install python3-venv
     fi
     mkdir "$venv" && touch "$venv/made-by-scripts"

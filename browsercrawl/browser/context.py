@@ -135,6 +135,11 @@ class PlaywrightContext:
         closings = (self._link.calls.settled(raw.close(), limit_s=limit_s) for raw in ended)
         return all(await asyncio.gather(*closings))
 
+    async def settle(self) -> None:
+        """Wait for what is being done about popups and dialogs; each step of it has its own limit."""
+        while pending := {task for task in self._tasks if not task.done()}:
+            await asyncio.wait(pending)
+
     async def close(self, *, limit_s: float) -> bool:
         """Close the context and all its pages."""
         gone = self.closed

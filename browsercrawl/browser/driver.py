@@ -55,10 +55,12 @@ class Driver:
             LaunchFailed: it does not start, or not in the environment meant for it.
             TimeoutError: not within `limit_s`.
         """
-        starting = await self._start_in(self._environment())
+        starting = await self._start_in_environment()
         try:
             self.playwright = await self.calls.run(starting, limit_s=limit_s)
-        except (OSError, psutil.Error) as error:
+        except TimeoutError:
+            raise
+        except Exception as error:  # Playwright raises the base class itself when the driver ends at once
             raise LaunchFailed(f"Playwright's driver does not start: {summary(error)}; reinstall playwright") from error
         self.pid = self._find()
         if self.pid is None:
@@ -76,9 +78,10 @@ class Driver:
             "PLAYWRIGHT_DISABLE_SERVICE_WORKER_CONSOLE": "1",
         }
 
-    async def _start_in(self, changes: Mapping[str, str | None]) -> "asyncio.Task[Playwright]":
+    async def _start_in_environment(self) -> "asyncio.Task[Playwright]":
         while not _EXCHANGING.acquire(blocking=False):  # noqa: ASYNC110 - another thread's loop may hold it: never block this one
             await asyncio.sleep(0.002)
+        changes = self._environment()
         before = {name: os.environ.get(name) for name in changes}
         try:
             _apply(changes)

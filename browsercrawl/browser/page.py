@@ -17,6 +17,7 @@ from browsercrawl.errors import (
     CallTimeout,
     DeadlineExceeded,
     DownloadRefused,
+    InternalError,
     NetworkFailed,
     PageClosed,
     PageCrashed,
@@ -47,6 +48,21 @@ _SNAPSHOT = """([separator, html, text, links, max]) => {
     all += separator + (text && root ? (body ? body.innerText : root.textContent) : '');
     if (links) for (const link of get('links')) all += separator + link.href;
     return all.length > max ? String(all.length) : all.toWellFormed();
+}"""
+
+
+# One string: Playwright takes a list apart item by item. What is no address is left out.
+_HREFS = """(elements) => {
+    let all = '';
+    for (const element of elements) {
+        const href = element.href;
+        const url = typeof href === 'string' ? href : (href && href.baseVal) || '';
+        if (!url) continue;
+        if (URL.canParse(url, document.baseURI)) {
+            all += new URL(url, document.baseURI).href + String.fromCharCode(10);
+        }
+    }
+    return all.toWellFormed();
 }"""
 
 
@@ -236,6 +252,8 @@ class PlaywrightPage:
         code = net_error(error)
         what = f"loading {shown(url)}"
         translated = self._translate(error, what)
+        if "frame was detached" in str(error) and isinstance(translated, NetworkFailed):
+            translated = PageClosed("the page was closed while it was loading")  # its event is still on the way
         if code is None or not isinstance(translated, NetworkFailed):
             self.state.failed = summary(error)
             raise translated from error
@@ -338,6 +356,19 @@ class PlaywrightPage:
             text=text if "text" in want else None,
             links=tuple(links),
         )
+
+    async def hrefs(self, selector: str, *, limit_s: float) -> tuple[str, ...]:
+        """Return the absolute `href` of each element that matches; those without one are left out."""
+        what = f"looking for {selector!r}"
+        found = self._raw.eval_on_selector_all(selector, _HREFS)
+        try:
+            packed: str = await self.link.calls.run(found, limit_s=limit_s)
+        except Exception as error:  # an error of the user's listener, too, which Playwright raises here
+            translated = self._translate(error, what)
+            if isinstance(translated, InternalError):
+                raise SelectorMissing(f"{what}: {summary(error)}") from error
+            raise translated from error
+        return tuple(packed.split("\n")[:-1])
 
     async def screenshot(self, *, full_page: bool, limit_s: float) -> bytes:
         """Return a PNG of the page."""

@@ -49,7 +49,7 @@ async def wait_gone(processes: Iterable[psutil.Process], *, limit_s: float) -> b
     """Wait until processes are gone (a zombie that nobody reaps counts as gone). Returns whether all are."""
     watched = list(processes)
     deadline = time.monotonic() + limit_s
-    while any(_is_running(process) for process in watched):  # noqa: ASYNC110 - their end is no event of ours
+    while any(_is_running(process) for process in watched):
         if time.monotonic() >= deadline:
             return False
         await asyncio.sleep(0.01)

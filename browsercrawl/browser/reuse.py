@@ -135,7 +135,6 @@ async def _clean(page: "PlaywrightPage") -> tuple[str | None, int]:
     if leaving or frames or not page.state.loaded:
         if not await park(page):
             return "it did not park on about:blank", nodes
-        await page.reset_history(_LOOK_LIMIT_S)
     return None, nodes
 
 
@@ -146,6 +145,7 @@ async def park(page: "PlaywrightPage") -> bool:
     if page.state.marked_at is not None:
         await page.look(_look(page.context.token), limit_s=_LOOK_LIMIT_S)
         page.state.marked_at = page.state.navigations
+    await page.reset_history(_LOOK_LIMIT_S)
     page.state.parked = True
     return True
 

@@ -101,8 +101,13 @@ def command_line(config: BrowserConfig) -> CommandLine:
         del wanted["--force-webrtc-ip-handling-policy"]
     if config.process_per_site:
         wanted["--process-per-site"] = None
-    args = tuple(name if value is None else f"{name}={value}" for name, value in wanted.items())
-    return CommandLine(args, tuple(dict.fromkeys(ignored)))
+    args = [name if value is None else f"{name}={value}" for name, value in wanted.items()]
+    # Playwright takes what is ignored out of `args`, too: what is as its default anyway is neither.
+    same = set(args) & set(defaults)
+    return CommandLine(
+        tuple(arg for arg in args if arg not in same),
+        tuple(dict.fromkeys(each for each in ignored if each not in same)),
+    )
 
 
 @cache

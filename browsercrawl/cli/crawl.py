@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from browsercrawl.cli.arguments import BadUsage, Grammar, Option, one_of, some_of, whole_number
-from browsercrawl.cli.foreground import Foreground, Reporting, new_run_directory
+from browsercrawl.cli.foreground import Foreground, Reporting
 from browsercrawl.cli.seeds import check_urls, open_urls, read_seeds
+from browsercrawl.cli.settings import browser_fields, new_run_directory
 from browsercrawl.config import CrawlerConfig, duration_s
 from browsercrawl.errors import ConfigError, InvalidURL
 from browsercrawl.urls import address
@@ -175,7 +176,7 @@ OPTIONS = (
         group=_OUT,
         read=some_of(("html", "text", "screenshot")),
         field="visit.save",
-        help="Keep of each page: html, text, screenshot, with commas.",
+        help="Keep of each page, compressed: html, text, screenshot, with commas.",
     ),
     Option(
         flag="--output",
@@ -246,8 +247,10 @@ def configuration(given: Mapping[str, Any], *, directory: Path) -> CrawlerConfig
         "output": directory,
         "host": {"delay_s": None},
         "visit": {"capture": ["links"] if given.get("depth") else []},
-        "browser": {"headed": True, "binary": "full"} if "headed" in given else {},
+        "browser": browser_fields(given.get("playwright_config")),
     }
+    if "headed" in given:
+        values["browser"] |= {"headed": True, "binary": "full"}
     for option in OPTIONS:
         if option.field and option.name in given:
             *path, last = option.field.split(".")

@@ -9,7 +9,8 @@ from typing import Any
 
 from browsercrawl.cli.arguments import BadUsage, Grammar, Option, one_of, whole_number
 from browsercrawl.cli.crawl import concurrency
-from browsercrawl.cli.foreground import Foreground, Reporting, new_run_directory
+from browsercrawl.cli.foreground import Foreground, Reporting
+from browsercrawl.cli.settings import browser_fields, new_run_directory
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.output import Summary
 from browsercrawl.result import Outcome, Result
@@ -133,6 +134,7 @@ def execute(arguments: Namespace) -> int:
         {
             "profile": given.get("profile", "balanced"),
             "concurrency": given.get("concurrency", "auto"),
+            "browser": browser_fields(None),
             "links": {"depth": _DEPTH},
             "visit": {"capture": {"links", "text"}},
             "output": new_run_directory("demo"),

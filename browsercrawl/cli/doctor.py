@@ -3,7 +3,6 @@
 import asyncio
 import platform
 import resource
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from browsercrawl.browser import find_browser, launcher, refuse_unsupported
 from browsercrawl.cli.arguments import Grammar, Option
+from browsercrawl.cli.settings import browser_fields
 from browsercrawl.cli.terminal import shown_bytes
 from browsercrawl.config import BrowserConfig
 from browsercrawl.errors import BrowsercrawlError, LaunchFailed
@@ -34,7 +34,7 @@ _STEP_LIMIT_S = 30.0
 
 GRAMMAR = Grammar(
     command="doctor",
-    summary="Check this machine: Python, browser, sandbox, limits, a page rendered.",
+    summary="Check that crawling works on this machine, and say what to do if not.",
     details=(
         (
             "Starts the browser and renders a page of the demo shop on loopback. Exit code 0: crawling works here; 3: "
@@ -103,7 +103,7 @@ def _check_python() -> Check:
 
 def _check_system() -> Check:
     found = f"{platform.system()} {platform.release()}, {platform.machine()}"
-    if sys.platform == "linux":
+    if platform.system() == "Linux":
         return Check(name="system", state=State.OK, found=found)
     return Check(name="system", state=State.WARN, found=found, advice="tested on Linux only; elsewhere best effort")
 
@@ -158,7 +158,7 @@ _STILL: tuple[Callable[[], Check], ...] = (
 
 
 async def _examine_browser() -> list[Check]:
-    config = BrowserConfig()
+    config = BrowserConfig.model_validate(browser_fields(None))
     remedies: list[str] = []
 
     def on_event(event: Event) -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from browsercrawl.cli.terminal import count_of, printable, shortened, shown_bytes, shown_duration
-from browsercrawl.cli.view import Frame
+from browsercrawl.cli.view import Failure, Frame
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.output import FinishReason, Summary, safe_text
 
@@ -26,6 +26,8 @@ _ROOMY = 60
 """From so many columns on there are empty lines between the parts."""
 _DIFFERENCES_SHOWN = 10
 _NAMES_WIDTH = 14
+_MARGIN = 5
+"""Padding, and room for the `^C` that the terminal itself writes behind the last line: it must not wrap."""
 _GAP = "   "
 _QUIET = "bright_black"
 
@@ -67,7 +69,7 @@ class LiveView:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw for the console's present width."""
-        width = min(options.max_width, _WIDTH_MAX) - 2
+        width = min(options.max_width, _WIDTH_MAX) - _MARGIN
         gap = [Text()] if width >= _ROOMY else []
         rows = [self._head(width), self._progress(width), *gap, self._counts(width), self._means(width), *gap]
         rows.append(self._pages(width))
@@ -155,7 +157,7 @@ class LiveDisplay:
         self._drawn: RenderableType = head
         self._live = Live(
             get_renderable=lambda: self._drawn,
-            console=_to(console),
+            console=console or Console(stderr=True, highlight=False),
             refresh_per_second=_REFRESHES_PER_S,
             transient=True,
             redirect_stdout=False,
@@ -178,14 +180,18 @@ class LiveDisplay:
         self._live.console.print(Text(f" {printable(line)}", "yellow"))
 
 
-def print_summary(summary: Summary, config: CrawlerConfig, console: Console | None = None) -> None:
+def print_summary(
+    summary: Summary, config: CrawlerConfig, *, failures: Sequence[Failure] = (), console: Console | None = None
+) -> None:
     """Print what a run came to.
 
     Args:
         summary: of the run.
         config: of its crawler.
+        failures: some that are shown with their reason.
         console: None: standard error.
     """
+    console = console or Console(stderr=True, highlight=False)
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, style=_QUIET, min_width=_NAMES_WIDTH)
     table.add_column(overflow="fold")
@@ -196,6 +202,8 @@ def print_summary(summary: Summary, config: CrawlerConfig, console: Console | No
     failed = _count(summary.failed, "", "bold red")
     kinds = sorted(summary.failures.items(), key=lambda item: -item[1])
     table.add_row("failed", failed.append("  " + ", ".join(f"{kind} {number:,}" for kind, number in kinds), _QUIET))
+    for failure in failures:
+        table.add_row("", Text(failure.message, "red", no_wrap=True, overflow="ellipsis"))
     if summary.skipped:
         table.add_row("skipped", _count(summary.skipped, "", "bold yellow"))
     if summary.unfinished:
@@ -205,14 +213,18 @@ def print_summary(summary: Summary, config: CrawlerConfig, console: Console | No
     if summary.links_skipped:
         left = ", ".join(f"{reason.replace('_', ' ')} {number:,}" for reason, number in summary.links_skipped.items())
         table.add_row("links left out", left)
-    middle, slow = summary.phase_p50_s.get("navigate", 0.0), summary.phase_p95_s.get("navigate", 0.0)
-    table.add_row(
-        "pace", f"{summary.pages_per_s:.1f} pages/s; a page loads in {middle:.2f} s, 95 % within {slow:.2f} s"
-    )
+    if summary.succeeded + summary.failed:
+        table.add_row("pace", _pace(summary))
     table.add_row("profile", _profile_text(config))
     if summary.run_dir is not None:
         table.add_row("results", Text(printable(f"{_near(summary.run_dir)}/results.jsonl"), "cyan"))
-    _to(console).print(Padding(Group(_headline(summary), Text(), Padding(table, (0, 3))), (1, 1)))
+    group = Group(_headline(summary), Text(), Padding(table, (0, 3), expand=False))
+    console.print(Padding(group, (1, 1), expand=False))
+
+
+def _pace(summary: Summary) -> str:
+    middle, slow = summary.phase_p50_s.get("navigate", 0.0), summary.phase_p95_s.get("navigate", 0.0)
+    return f"{summary.pages_per_s:.1f} pages/s; a page loads in {middle:.2f} s, 95 % within {slow:.2f} s"
 
 
 def _headline(summary: Summary) -> Text:
@@ -238,10 +250,6 @@ def _near(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _to(console: Console | None) -> Console:
-    return console or Console(stderr=True, highlight=False)
-
-
 def print_comparison(
     parts: Sequence[tuple[str, int, int]], wrong: Sequence[str], console: Console | None = None
 ) -> None:
@@ -264,7 +272,9 @@ def print_comparison(
         table.add_row(name, Text(f"{right:,} of {of:,}", "bold green" if right == of else "bold red"))
     shown = [Text(f"   {safe_text(line)}", "red") for line in wrong[:_DIFFERENCES_SHOWN]]
     head.stylize("bold")
-    _to(console).print(Padding(Group(head, Text(), Padding(table, (0, 3)), *shown), (0, 1, 1, 1)))
+    (console or Console(stderr=True, highlight=False)).print(
+        Padding(Group(head, Text(), Padding(table, (0, 3), expand=False), *shown), (0, 1, 1, 1), expand=False)
+    )
 
 
 def print_checks(checks: Sequence[tuple[str, str, str, str]], console: Console | None = None) -> None:
@@ -292,4 +302,4 @@ def print_checks(checks: Sequence[tuple[str, str, str, str]], console: Console |
         verdict = Text("Crawling works on this machine; the marked points could be better.", "bold green")
     else:
         verdict = Text("Crawling works on this machine.", "bold green")
-    (console or Console(highlight=False)).print(Padding(Group(table, Text(), verdict), (1, 1)))
+    (console or Console(highlight=False)).print(Padding(Group(table, Text(), verdict), (1, 1), expand=False))

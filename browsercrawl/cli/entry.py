@@ -20,7 +20,7 @@ EXIT_INTERRUPTED = 130
 COMMANDS = {
     "crawl": "Crawl pages, following links if asked to.",
     "demo": "Crawl the embedded demo shop and compare with what it really sells.",
-    "doctor": "Check this machine: Python, browser, sandbox, limits, a page rendered.",
+    "doctor": "Check that crawling works on this machine, and say what to do if not.",
 }
 """Each command with its one line; the module of the same name holds its grammar and its `execute`."""
 
@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"browsercrawl: {printable(error.message)}", file=sys.stderr)
         return exit_code_of(error)
     except KeyboardInterrupt:
+        print("browsercrawl: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # whoever read our output has left; nothing may be written any more, not even at exit
@@ -79,7 +80,7 @@ def _run(words: list[str]) -> int:
         return EXIT_OK
     if name not in COMMANDS:
         raise BadUsage(_unknown_command(name))
-    command = cast("_Command", importlib.import_module(f"browsercrawl.cli.{name}"))
+    command = _command(name)
     options_end = rest.index("--") if "--" in rest else len(rest)
     if {"--help", "-h"} & set(rest[:options_end]):
         print(help_page(command.GRAMMAR), end="")
@@ -106,3 +107,17 @@ def top_grammar() -> Grammar:
             ("all about a command", "browsercrawl crawl --help"),
         ),
     )
+
+
+def reference() -> str:
+    """Return the help pages of all commands as one Markdown page."""
+    grammars = [top_grammar(), *(_command(name).GRAMMAR for name in COMMANDS)]
+    parts = ["# The command line", "", "What `browsercrawl --help` and `browsercrawl COMMAND --help` print.", ""]
+    for grammar in grammars:
+        title = "browsercrawl" if grammar.commands else f"browsercrawl {grammar.command}"
+        parts += [f"## {title}", "", "```text", help_page(grammar, width=96, colour=False).rstrip(), "```", ""]
+    return "\n".join(parts)
+
+
+def _command(name: str) -> _Command:
+    return cast("_Command", importlib.import_module(f"browsercrawl.cli.{name}"))

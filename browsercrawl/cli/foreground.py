@@ -2,15 +2,11 @@
 
 import asyncio
 import os
-import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import count
-from pathlib import Path
 from typing import Protocol
 
 from browsercrawl.cli.streams import write_all
@@ -26,7 +22,7 @@ from browsercrawl.result import Result
 
 _FRAME_S = 0.25
 _LINE_S = 5.0
-_ABORT_LIMIT_S = 10.0
+_ABORT_LIMIT_S = 5.0
 """A second signal stops at once; should that hang, the crawl is cancelled after this."""
 
 OnResult = Callable[[Result], Awaitable[None]]
@@ -118,18 +114,18 @@ class Foreground:
         with display as self._display:
             async with (
                 Crawler(self._config, on_event=self._on_event) as crawler,
-                _signals(crawler, self._announce_stop) as interrupted,
+                _signals(crawler, self._announce_stop),
                 self._showing(crawler),
             ):
                 summary = await self._consume(crawler, seeds)
         if summary is None:  # the first signal came before the first page
             raise KeyboardInterrupt
-        if interrupted():
+        if summary.finish_reason is FinishReason.STOPPED:  # nothing but a signal stops a crawl here
             summary = summary.model_copy(update={"finish_reason": FinishReason.INTERRUPTED})
         if not self._reporting.quiet:
             from browsercrawl.cli.drawing import print_summary  # noqa: PLC0415 - rich, when there is something to draw
 
-            print_summary(summary, self._config)
+            print_summary(summary, self._config, failures=self._view.failures)
         return summary
 
     async def _consume(self, crawler: Crawler, seeds: Seeds) -> Summary | None:
@@ -162,23 +158,16 @@ class Foreground:
         self._view.on_event(event)
         match event:
             case events.SandboxUnavailable():
-                self._display.say(f"Chromium runs without its sandbox: {event.reason}. {event.remedy}")
+                self._display.say(f"no sandbox: {event.reason}; {event.remedy}")
             case events.BrowserCrashed():
                 self._display.say(f"the browser died ({event.reason}); starting another")
             case events.HostDeferred():
                 self._display.say(f"{event.host} asked for a pause of {event.delay_s:.0f} s")
 
     def _announce_stop(self, crawler: Crawler) -> None:
-        active = crawler.status().active
-        self._view.notice = f"Stopping: finishing {count_of(active, 'open page')}; Ctrl-C again to stop at once."
-        self._display.say(self._view.notice)
-
-
-def new_run_directory(name: str) -> Path:
-    """Return a path below `runs/` that does not exist yet, named after the time and what is crawled."""
-    stem = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{re.sub('[^a-z0-9.-]+', '-', name).strip('-')}"
-    names = (stem if number == 1 else f"{stem}-{number}" for number in count(1))
-    return next(path for name in names if not (path := Path("runs") / name).exists())
+        status = crawler.status()
+        self._view.notice = f"finishing {count_of(status.active, 'open page')}; Ctrl-C again stops at once"
+        self._display.show(self._view.frame(status))
 
 
 def _display_of(reporting: Reporting, title: str) -> AbstractContextManager[Display]:
@@ -193,12 +182,8 @@ def _display_of(reporting: Reporting, title: str) -> AbstractContextManager[Disp
 
 
 @asynccontextmanager
-async def _signals(crawler: Crawler, announce: Callable[[Crawler], None]) -> AsyncIterator[Callable[[], bool]]:
-    """Make the first SIGINT or SIGTERM drain the crawl and the second one end it at once.
-
-    Yields:
-        Tells whether there was one.
-    """
+async def _signals(crawler: Crawler, announce: Callable[[Crawler], None]) -> AsyncIterator[None]:
+    """Make the first SIGINT or SIGTERM drain the crawl and the second one end it at once."""
     loop = asyncio.get_running_loop()
     crawl = asyncio.current_task()
     stopping: list[asyncio.Task[None]] = []
@@ -216,7 +201,7 @@ async def _signals(crawler: Crawler, announce: Callable[[Crawler], None]) -> Asy
     for number in signals:
         loop.add_signal_handler(number, take)
     try:
-        yield lambda: bool(stopping)
+        yield
         if stopping:
             await asyncio.wait(stopping)
     except asyncio.CancelledError:

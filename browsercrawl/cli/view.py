@@ -86,13 +86,18 @@ class View:
         if result.error is not None:
             self._failures.append(Failure(result.error.kind.value, result.url, result.error.message))
 
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """The last requests that failed, fit to be shown."""
+        return tuple(Failure(each.kind, safe_url(each.url), safe_text(each.message)) for each in self._failures)
+
     def frame(self, status: Status) -> Frame:
         """Return how things stand."""
         return Frame(
             title=safe_text(self.title),
             status=status,
             urls=tuple(safe_url(url) for url in islice(self._open.values(), _URLS_KEPT)),
-            failures=tuple(Failure(f.kind, safe_url(f.url), safe_text(f.message)) for f in self._failures),
+            failures=self.failures,
             notice=self.notice,
         )
 
@@ -111,4 +116,5 @@ def status_line(frame: Frame) -> str:
         parts.append(f"about {shown_duration(frame.left_s)} left")
     if status.memory_limit_bytes:
         parts.append(f"memory {shown_bytes(status.memory_used_bytes)} of {shown_bytes(status.memory_limit_bytes)}")
-    return f"[{shown_duration(status.elapsed_s)}] " + ", ".join(parts)
+    notice = f"; {frame.notice}" if frame.notice else ""
+    return f"[{shown_duration(status.elapsed_s)}] {', '.join(parts)}{notice}"

@@ -109,7 +109,8 @@ class Crawler:
         Raises:
             CrawlerBusy: a run is going on. CrawlerClosed: the crawler was closed.
             BrowserNotFound, LaunchFailed: there is no browser to crawl with.
-            RunDirectoryError: the run directory cannot be made or written.
+            RunDirectoryError: the run directory cannot be made.
+            OutputFailed: it cannot be written.
             Exception: what the input raised.
         """
         return await self._new_run(seeds, buffered=False).finish()

@@ -24,6 +24,8 @@ class HandlerTable:
         Raises:
             ConfigError: it is no coroutine function, or its label has a handler already.
         """
+        if callable(label):
+            raise ConfigError(f"write @crawler.handler() with parentheses above {_name(label)}")
         self._check(handler)
         if label in self._by_label:
             raise ConfigError(f"two handlers for {_named(label)}: {_name(self._by_label[label])} and {_name(handler)}")

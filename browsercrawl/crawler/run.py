@@ -278,7 +278,7 @@ class Run:
         totals = self._meter.totals()
         dispatcher = self._dispatcher
         self.summary = Summary(
-            **totals.model_dump(exclude={"links_skipped"}),
+            **totals.model_dump(),
             run_id=self._id,
             finish_reason=reason,
             finish_detail=detail or (dispatcher.stop_reason if dispatcher else None),

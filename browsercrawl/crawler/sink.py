@@ -38,7 +38,7 @@ class RunSink:
         """Take a result.
 
         Raises:
-            RunDirectoryError: it cannot be written.
+            OutputFailed: it cannot be written.
         """
         self._meter.count_result(result)
         if self._writer is not None:
@@ -49,9 +49,19 @@ class RunSink:
             self._buffer.put(result)
 
     async def _show(self, on_failed: OnFailed, result: Result) -> None:
-        try:
-            async with asyncio.timeout(ON_FAILED_LIMIT_S):
-                await on_failed(result)
-        except Exception as error:  # noqa: BLE001 - user code may raise anything; recorded, and the result stands
+        async def run() -> None:
+            await on_failed(result)
+
+        # A task of its own: a cancellation that user code makes for itself must not pass for one of ours.
+        task = asyncio.create_task(run(), name="on_failed")
+        await asyncio.wait({task}, timeout=ON_FAILED_LIMIT_S)
+        if not task.done():
+            task.cancel()
+            message = f"it did not return within {ON_FAILED_LIMIT_S:g} s and was cancelled"
+        elif task.cancelled():
+            message = "it was cancelled from inside"
+        elif (error := task.exception()) is not None:
             message = f"{type(error).__name__}: {error}"
-            self._emit(HandlerRaised(request_id=result.request_id, where="on_failed", message=message))
+        else:
+            return
+        self._emit(HandlerRaised(request_id=result.request_id, where="on_failed", message=message))

@@ -1,5 +1,6 @@
 """A queue of any length with a bounded share of memory: the rest waits in an unnamed temporary file."""
 
+import json
 import tempfile
 from collections import deque
 from typing import IO, Generic, TypeVar
@@ -44,7 +45,8 @@ class Spool(Generic[M]):
         if self._file is None:
             self._file = tempfile.TemporaryFile(prefix="browsercrawl-spool-")
         self._file.seek(0, 2)
-        self._file.write(item.model_dump_json().encode() + b"\n")
+        # Not pydantic's own JSON: it refuses half a surrogate pair, which scripts and JSON files may well hold.
+        self._file.write(json.dumps(item.model_dump(mode="json")).encode() + b"\n")
         self._on_disk += 1
 
     def take(self) -> M | None:
@@ -61,11 +63,15 @@ class Spool(Generic[M]):
             self._file.close()
             self._file = None
 
+    def __del__(self) -> None:
+        """Close the file, should its owner have forgotten to."""
+        self.close()
+
     def _refill(self) -> None:
         assert self._file is not None, "items on disk have a file"
         self._file.seek(self._read_at)
         for _ in range(min(self._on_disk, self._memory_max)):
-            self._head.append(self._model.model_validate_json(self._file.readline()))
+            self._head.append(self._model.model_validate(json.loads(self._file.readline())))
             self._on_disk -= 1
         self._read_at = self._file.tell()
         if self._on_disk == 0:

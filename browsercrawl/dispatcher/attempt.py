@@ -16,6 +16,7 @@ from browsercrawl.dispatcher.wiring import Wiring
 from browsercrawl.errors import (
     BrowserCrashed,
     BrowsercrawlError,
+    ContextBroken,
     Disposition,
     HostUnavailable,
     InternalError,
@@ -35,6 +36,7 @@ from browsercrawl.politeness import HostBackoff, retry_after_s, retry_delay_s
 from browsercrawl.pool import Lease
 from browsercrawl.request import Request
 from browsercrawl.result import Artifact, Outcome, Phase, SkipReason, Timings
+from browsercrawl.urls import shown
 from browsercrawl.visit import PhaseTimes, VisitOutcome, VisitPlan
 
 T = TypeVar("T")
@@ -56,9 +58,9 @@ class Attempts:
         self._histories: dict[str, History] = {}
 
     @property
-    def links_skipped(self) -> dict[str, int]:
+    def links_skipped(self) -> dict[SkipReason, int]:
         """Links kept out of the frontier so far, by reason."""
-        return {reason.value: number for reason, number in sorted(self._links.skipped.items())}
+        return dict(sorted(self._links.skipped.items()))
 
     async def carry_out(self, claim: Claim, *, alone: bool) -> None:
         """Visit a claimed request and settle what comes of it.
@@ -69,10 +71,11 @@ class Attempts:
 
         Raises:
             BrowserNotFound, LaunchFailed: no page can be had at all; the request was put back.
-            RunDirectoryError: the result cannot be stored.
+            OutputFailed: the result cannot be stored.
         """
         asked_at = self._w.clock.now()
         try:
+            plan = self._plan(claim.request)
             lease = await self._acquire(claim.request)
         except asyncio.CancelledError:
             await finish(self._w.frontier.release(claim, spent=False))
@@ -88,7 +91,7 @@ class Attempts:
         try:
             lease_s = self._w.clock.now() - asked_at
             try:
-                outcome = await self._visit(claim, lease)
+                outcome = await self._visit(claim, lease, plan)
             except asyncio.CancelledError:
                 await finish(self._w.frontier.release(claim, spent=False))
                 raise
@@ -97,35 +100,36 @@ class Attempts:
         finally:
             await finish(lease.release(condemned=condemned))
 
+    def _plan(self, request: Request) -> VisitPlan:
+        handler = self._w.handlers.of(request.label)
+        return VisitPlan.of(request, self._config.visit, handler=handler, follow=self._links.follows)
+
     async def _acquire(self, request: Request) -> Lease:
         isolation = request.isolation or self._config.pool.isolation
         return await self._w.pool.acquire(request.session_key, isolation=isolation)
 
-    async def _visit(self, claim: Claim, lease: Lease) -> VisitOutcome:
+    async def _visit(self, claim: Claim, lease: Lease, plan: VisitPlan) -> VisitOutcome:
         request = claim.request
         self._w.emit(
             VisitStarted(request_id=request.id, url=request.url, attempt=claim.attempt, lease_id=lease.id)
         )
-        if request.id not in self._histories:
-            self._histories[request.id] = History(started_at=self._w.clock.utc())
+        history = self._histories.setdefault(request.id, History())
+        history.started_at = history.started_at or self._w.clock.utc()
         try:
-            plan = VisitPlan.of(request, self._config.visit, self._w.handlers.of(request.label))
             outcome = await self._w.visitor.visit(lease.page, plan)
-        except BrowsercrawlError as error:
-            return VisitOutcome(phase=Phase.NAVIGATE, times=PhaseTimes(), error=error, condemned=error.kind)
         except Exception as error:  # noqa: BLE001 - the task boundary: a bug of ours is recorded, the run goes on
-            bug = InternalError(f"{request.address.canonical}: {type(error).__name__}: {error}")
+            bug = InternalError(f"{shown(request.url)}: {type(error).__name__}: {error}")
             bug.__cause__ = error
             return VisitOutcome(phase=Phase.NAVIGATE, times=PhaseTimes(), error=bug, condemned="internal error")
-        if outcome.error is not None and lease.lost is not None:
-            # Whatever the visit saw, it saw it because its browser was gone.
-            lost = BrowserCrashed(f"{request.address.canonical}: the browser was lost: {lease.lost}")
+        lost = _loss(request, lease)
+        if outcome.error is not None and lost is not None:
+            # Whatever the visit saw, it saw it because its browser or its context was gone.
             lost.__cause__ = outcome.error
-            return VisitOutcome(phase=outcome.phase, times=outcome.times, error=lost, condemned=lease.lost)
+            return VisitOutcome(phase=outcome.phase, times=outcome.times, error=lost, condemned=lost.kind)
         return outcome
 
     async def _settle(self, claim: Claim, outcome: VisitOutcome, *, lease_s: float, alone: bool) -> None:
-        history = self._histories.setdefault(claim.request.id, History(started_at=self._w.clock.utc()))
+        history = self._histories.setdefault(claim.request.id, History())
         history.add(claim, outcome, lease_s=lease_s)
         error = outcome.error
         if alone and error is not None and disposition_of(error) is Disposition.PUT_BACK:
@@ -139,23 +143,23 @@ class Attempts:
         )
         if error is not None:
             self._tell_failure(claim, outcome, error, final=not isinstance(decision, Again))
-        deferred = await self._defer_host(claim, error) if isinstance(error, HostUnavailable) else False
+        if isinstance(error, HostUnavailable):
+            await self._defer_host(claim, error)
         if isinstance(decision, Again):
-            await self._again(claim, decision, deferred=deferred)
+            await self._again(claim, decision)
         else:
             await self._complete(claim, outcome, history)
 
-    async def _defer_host(self, claim: Claim, error: HostUnavailable) -> bool:
+    async def _defer_host(self, claim: Claim, error: HostUnavailable) -> None:
         host = claim.request.address.host
         asked_s = retry_after_s(error.retry_after, now_utc=self._w.clock.utc()) if error.retry_after else None
         delay_s = self._backoff.deferral_s(host, asked_s=asked_s, now=self._w.clock.now())
         await self._w.frontier.defer(host, delay_s)
         self._w.emit(HostDeferred(host=host, delay_s=round(delay_s, 3), reason=error.message))
-        return True
 
-    async def _again(self, claim: Claim, decision: Again, *, deferred: bool) -> None:
-        backs_off = decision.spent and not deferred  # a deferred host is pause enough
-        delay_s = retry_delay_s(self._config.retry, claim.attempt) if backs_off else 0.0
+    async def _again(self, claim: Claim, decision: Again) -> None:
+        # Also when its host is deferred: that pause may be none at all, and the two pass together.
+        delay_s = retry_delay_s(self._config.retry, claim.attempt) if decision.spent else 0.0
         await self._w.frontier.release(claim, delay_s=delay_s, spent=decision.spent)
         self._w.emit(
             RetryScheduled(
@@ -173,8 +177,8 @@ class Attempts:
         files = await self._store(request, outcome) if succeeded else []
         children = self._children(request, outcome) if succeeded else []
         verdicts = await self._w.frontier.complete(claim, links=children)
-        if verdicts is None:
-            raise InternalError(f"{request.address.canonical}: its claim ran out after {claim.attempt} attempts")
+        if verdicts is None:  # the claim ran out meanwhile: whoever holds the next one gives the result
+            return
         self._histories.pop(request.id, None)
         self.announce(children, verdicts)
         if full := verdicts.count(Verdict.FULL):
@@ -189,7 +193,7 @@ class Attempts:
             self.stop_reason = outcome.skip_reason or "stop"
         ending = Ending(
             outcome=Outcome.SUCCEEDED if succeeded else Outcome.FAILED if outcome.error else Outcome.SKIPPED,
-            attempts=claim.attempt,
+            attempts=claim.attempt if history.started_at is not None else 0,
             timings=timings,
             started_at=history.started_at,
             finished_at=self._w.clock.utc(),
@@ -254,6 +258,15 @@ class Attempts:
                 timings=timings,
             )
         )
+
+
+def _loss(request: Request, lease: Lease) -> BrowserCrashed | ContextBroken | None:
+    """Tell whether a lease's page went down with its browser or context, as far as that is known already."""
+    if lease.lost is not None:
+        return BrowserCrashed(f"{shown(request.url)}: the browser was lost: {lease.lost}")
+    if lease.is_context_gone:
+        return ContextBroken(f"{shown(request.url)}: its browser context was closed under it")
+    return None
 
 
 async def finish(work: Coroutine[Any, Any, T]) -> T:

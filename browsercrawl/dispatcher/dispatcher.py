@@ -9,6 +9,7 @@ it, and it alone is held to account when the browser dies again.
 """
 
 import asyncio
+from contextlib import aclosing
 from itertools import count
 
 from browsercrawl.config import CrawlerConfig
@@ -16,7 +17,7 @@ from browsercrawl.dispatcher.attempt import Attempts
 from browsercrawl.dispatcher.feed import Seed, Seeds, batches, request_of
 from browsercrawl.dispatcher.settle import Ending, failed_input, result_of
 from browsercrawl.dispatcher.wiring import Wiring
-from browsercrawl.errors import BrowsercrawlError, InputError, InvalidURL, UnknownLabel
+from browsercrawl.errors import BrowsercrawlError, InputError, InvalidURL
 from browsercrawl.events import RequestSkipped
 from browsercrawl.frontier import Claim, Verdict
 from browsercrawl.request import Request
@@ -46,6 +47,7 @@ class Dispatcher:
         self._suspects: list[Claim] = []
         self._suspect_running = False
         self._fed = False
+        self._ending = False
         self._feed_room = asyncio.Event()
         self._drain_until: float | None = None
         self._failure: BaseException | None = None
@@ -57,7 +59,7 @@ class Dispatcher:
         return len(self._visits)
 
     @property
-    def links_skipped(self) -> dict[str, int]:
+    def links_skipped(self) -> dict[SkipReason, int]:
         """Links kept out of the frontier so far, by reason."""
         return self._attempts.links_skipped
 
@@ -80,6 +82,7 @@ class Dispatcher:
     def wake(self) -> None:
         """Look again: room, a result taken, a limit changed."""
         self._wake.set()
+        self._feed_room.set()
 
     async def run(self, seeds: Seeds) -> None:
         """Crawl until the input has ended and every request has its result, or until stopped.
@@ -92,6 +95,7 @@ class Dispatcher:
         try:
             await self._dispatch()
         finally:
+            self._ending = True
             feed.cancel()
             await self._end_visits()
             await asyncio.wait({feed})
@@ -102,10 +106,15 @@ class Dispatcher:
 
     async def _feed(self, seeds: Seeds) -> None:
         try:
-            async for batch in batches(seeds):
-                await self._wait_for_feed_room()
-                if not await self._schedule_seeds(batch):
-                    break
+            async with aclosing(batches(seeds)) as cut:
+                async for batch in cut:
+                    await self._wait_for_feed_room()
+                    if not await self._schedule_seeds(batch):
+                        break
+        except asyncio.CancelledError:
+            if self._ending:
+                raise
+            self._fail(InputError("the input was cancelled from inside; seeds after that were not read"))
         except Exception as error:  # noqa: BLE001 - the user's iterable may raise anything; it ends the run
             self._fail(error)
         finally:
@@ -113,13 +122,15 @@ class Dispatcher:
             self.wake()
 
     async def _wait_for_feed_room(self) -> None:
-        while True:
-            counts = self._w.frontier.counts()
-            if counts.queued + counts.waiting + counts.retrying < FEED_WINDOW:
-                await asyncio.sleep(0)
-                return
+        # A seed that is refused at once is a result as well: without room for those nothing is pulled either.
+        while self._waiting() >= FEED_WINDOW or not self._w.sink.has_room():
             self._feed_room.clear()
             await self._feed_room.wait()
+        await asyncio.sleep(0)
+
+    def _waiting(self) -> int:
+        counts = self._w.frontier.counts()
+        return counts.queued + counts.waiting + counts.retrying
 
     async def _schedule_seeds(self, batch: list[Seed]) -> bool:
         """Store a batch of seeds; returns whether the frontier takes more."""
@@ -128,25 +139,22 @@ class Dispatcher:
             try:
                 if isinstance(seed, InputError):
                     raise seed
-                request = request_of(seed)
-                self._w.handlers.of(request.label)
-            except (InputError, InvalidURL, UnknownLabel) as error:
+                requests.append(request_of(seed))
+            except (InputError, InvalidURL) as error:
                 await self._refuse_seed(seed, error)
-            else:
-                requests.append(request)
-        full = False
+        refused: set[str] = set()
         verdicts = await self._w.frontier.schedule(requests)
         self._attempts.announce(requests, verdicts)
         self.wake()
         for request, verdict in zip(requests, verdicts, strict=True):
-            if verdict is Verdict.FULL:
-                full = True
+            if verdict is Verdict.FULL and request.id not in refused:
+                refused.add(request.id)
                 await self._skip(request, SkipReason.MAX_REQUESTS)
-        return not full
+        return not refused
 
     async def _refuse_seed(self, seed: Seed, error: BrowsercrawlError) -> None:
-        text = seed.url if isinstance(seed, Request) else seed if isinstance(seed, str) else ""
-        request_id = seed.id if isinstance(seed, Request) else fingerprint(f"input {next(self._inputs)} {text}")
+        text = seed if isinstance(seed, str) else ""
+        request_id = fingerprint(f"input {next(self._inputs)} {text}")
         await self._w.sink.put(failed_input(text, error, finished_at=self._w.clock.utc(), request_id=request_id))
 
     async def _skip(self, request: Request, reason: SkipReason) -> None:
@@ -184,13 +192,16 @@ class Dispatcher:
         return self._fed and not self._visits and not self._suspects and self._w.frontier.counts().open == 0
 
     async def _sleep(self, limit_s: float | None) -> None:
-        if limit_s is not None and limit_s <= 0:
-            return await asyncio.sleep(0)
+        if limit_s is None:
+            await self._wake.wait()
+            return
+        timer = asyncio.ensure_future(self._w.clock.sleep(limit_s))
+        timer.add_done_callback(lambda _: self._wake.set())  # something became ready
         try:
-            async with asyncio.timeout(limit_s):
-                await self._wake.wait()
-        except TimeoutError:
-            pass  # something became ready
+            await self._wake.wait()
+        finally:
+            timer.cancel()
+            await asyncio.wait({timer})
 
     def _begin(self, claim: Claim) -> None:
         if claim.stalls >= SUSPECT_STALLS:
@@ -235,10 +246,12 @@ class Dispatcher:
 
     async def _end_visits(self) -> None:
         """Put back what is open: cancel the visits, wait for them, release claims not begun."""
-        for claim in self._suspects:
-            await self._w.frontier.release(claim, spent=False)
+        claims = [*self._suspects, *self._visits.values()]
         self._suspects.clear()
         while self._visits:
             for task in self._visits:
                 task.cancel()
             await asyncio.wait(self._visits)
+        for claim in claims:  # a visit cancelled before its first step released nothing; settled claims stay as they are
+            await self._w.frontier.release(claim, spent=False)
+        await self._w.visitor.close()

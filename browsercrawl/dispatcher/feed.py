@@ -1,10 +1,10 @@
 """Back-pressured input: seeds are pulled only as fast as the frontier empties."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 
 from browsercrawl.errors import InputError, InvalidURL
 from browsercrawl.request import Request
-from browsercrawl.urls import address, shown
+from browsercrawl.urls import address
 
 Seed = str | Request | InputError
 """A URL, a request, or a line of input that could not be read (it becomes a failed result)."""
@@ -16,7 +16,7 @@ BATCH = 50
 """Seeds of a plain iterable taken at once before others get their turn on the event loop."""
 
 
-async def batches(seeds: Seeds) -> AsyncIterator[list[Seed]]:
+async def batches(seeds: Seeds) -> AsyncGenerator[list[Seed], None]:
     """Cut the input into batches: 50 at a time of an iterable, one by one of an async iterable (the next may be late).
 
     Raises:
@@ -45,6 +45,6 @@ def request_of(seed: str | Request) -> Request:
     if isinstance(seed, Request):
         return seed
     if not isinstance(seed, str):
-        raise InvalidURL(f"a seed must be a URL or a Request, not {type(seed).__name__}: {shown(repr(seed))}")
+        raise InvalidURL(f"a seed must be a URL or a Request, not {type(seed).__name__}")
     address(seed)
     return Request(url=seed)

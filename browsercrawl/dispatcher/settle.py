@@ -19,10 +19,11 @@ class History:
     """What earlier attempts of a request left: kept only while the request is open and has been visited.
 
     Attributes:
+        started_at: when its first visit began; None: no page was had yet.
         deaths_alone: how often the browser died while this request was visited alone.
     """
 
-    started_at: datetime
+    started_at: datetime | None = None
     queued_s: float = 0.0
     politeness_s: float = 0.0
     lease_s: float = 0.0

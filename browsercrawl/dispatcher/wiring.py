@@ -22,7 +22,7 @@ class ResultSink(Protocol):
         """Take a result; must not wait for the consumer.
 
         Raises:
-            RunDirectoryError: it cannot be stored; the run ends.
+            OutputFailed: it cannot be stored; the run ends.
         """
 
 

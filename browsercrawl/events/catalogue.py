@@ -12,6 +12,7 @@ from browsercrawl.events.models import (
     ContextRecycled,
     Event,
     HandlerBlockedLoop,
+    HandlerRaised,
     HostDeferred,
     LeaseAcquired,
     LeaseReleased,
@@ -54,6 +55,7 @@ EVENTS: tuple[type[Event], ...] = (
     PageKilled,
     LimitChanged,
     HandlerBlockedLoop,
+    HandlerRaised,
     UserLog,
     LogDegraded,
 )

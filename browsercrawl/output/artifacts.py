@@ -7,7 +7,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from browsercrawl.errors import RunDirectoryError
+from browsercrawl.errors import OutputFailed
 from browsercrawl.result import Artifact
 
 GZIP_LEVEL = 1
@@ -44,7 +44,7 @@ class ArtifactStore:
 
         Raises:
             ValueError: the name or the extension holds anything else.
-            RunDirectoryError: the file cannot be written.
+            OutputFailed: the file cannot be written.
         """
         for pattern, part in ((_REQUEST_ID, request_id), (_NAME, name), (_EXTENSION, extension)):
             if not pattern.match(part):
@@ -62,7 +62,7 @@ class ArtifactStore:
             path.parent.mkdir(mode=0o700, exist_ok=True)
             _replace(path, content)
         except OSError as error:
-            raise RunDirectoryError(f"artifact {path} cannot be written: {error.strerror or error}") from error
+            raise OutputFailed(f"artifact {path} cannot be written: {error.strerror or error}") from error
         return Artifact(name=name, path=f"{self._root.name}/{file_name[:2]}/{file_name}", bytes=len(content))
 
 

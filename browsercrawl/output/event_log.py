@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from browsercrawl.clock import Clock
-from browsercrawl.errors import RunDirectoryError
+from browsercrawl.errors import OutputFailed
 from browsercrawl.events import SCHEMA_VERSION, Event, Level, LogDegraded
 from browsercrawl.output.line_file import LineWriter
 from browsercrawl.output.redaction import redact_value
@@ -74,7 +74,7 @@ class EventLog:
             listeners: called in order, with every event.
 
         Raises:
-            RunDirectoryError: the file cannot be opened.
+            OutputFailed: the file cannot be opened.
         """
         self._run_id = run_id
         self._clock = clock
@@ -160,7 +160,7 @@ def _open(path: Path) -> LineWriter:
     try:
         return LineWriter(path, interval_s=INTERVAL_S, bytes_max=QUEUE_BYTES_MAX, lossy=True, rotate_bytes=ROTATE_BYTES)
     except OSError as error:
-        raise RunDirectoryError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise OutputFailed(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _json_renderer(run_id: str) -> _Render:
@@ -169,7 +169,10 @@ def _json_renderer(run_id: str) -> _Render:
     encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False)
     log = structlog.wrap_logger(
         structlog.ReturnLogger(),
-        processors=[_order, structlog.processors.JSONRenderer(lambda fields, **_: encoder.encode(fields))],
+        processors=[
+            lambda _log, level, fields: _order(level, fields),
+            structlog.processors.JSONRenderer(lambda fields, **_: encoder.encode(fields)),
+        ],
         wrapper_class=structlog.make_filtering_bound_logger("debug"),
     ).bind(run_id=run_id, schema=SCHEMA_VERSION)
 
@@ -206,7 +209,7 @@ def _safe_fields(event: Event) -> dict[str, Any]:
     return {name: redact_value(value, name="url" if name == "url" else "") for name, value in fields.items()}
 
 
-def _order(_log: object, level: str, fields: MutableMapping[str, Any]) -> Mapping[str, Any]:
+def _order(level: str, fields: MutableMapping[str, Any]) -> Mapping[str, Any]:
     head = {"ts": fields.pop("ts"), "level": level, "event": fields.pop("event")}
     return {**head, "run_id": fields.pop("run_id"), "schema": fields.pop("schema"), **fields}
 

@@ -226,12 +226,12 @@ def _path(path: str, depth: int) -> str:
 
 
 def _pair(pair: str, depth: int) -> str:
-    user, at, host = pair.rpartition("@")
-    if at and ":" in user and "//" not in user:
-        return f"{REDACTED}@{host}"
     name, equals, value = pair.partition("=")
     if equals and is_secret_name(name.rpartition("/")[2].rpartition(";")[2], in_url=True):
         return f"{name}={REDACTED}"
+    user, at, host = pair.rpartition("@")
+    if at and ":" in user and "//" not in user:
+        return f"{REDACTED}@{host}"
     return f"{_nested(name, depth)}{equals}{_nested(value, depth)}"
 
 
@@ -269,6 +269,8 @@ def _redact_word(match: re.Match[str]) -> str:
     slashes = word.find("//")
     if slashes >= 0:
         return word[:slashes] + _reference(word[slashes:], 0)
+    if "%" in word:
+        return _reference(word, 0)
     user, at, host = word.rpartition("@")
     if at and ":" in user:
         return f"{REDACTED}@{host}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError
 
-from browsercrawl.errors import RunDirectoryError
+from browsercrawl.errors import OutputFailed
 from browsercrawl.output.line_file import LineWriter
 from browsercrawl.output.redaction import redact_text
 from browsercrawl.result import Result
@@ -28,7 +28,7 @@ class ResultWriter:
         """Open the file; `close` ends the writer.
 
         Raises:
-            RunDirectoryError: the file cannot be opened.
+            OutputFailed: the file cannot be opened.
         """
         self._path = path
         try:
@@ -40,13 +40,13 @@ class ResultWriter:
         """Take a result, to be in the file within `INTERVAL_S`; waits while the queue is full.
 
         Raises:
-            RunDirectoryError: lines cannot be written (the disk is full, or gone), or the writer is closed. Those
+            OutputFailed: lines cannot be written (the disk is full, or gone), or the writer is closed. Those
                 taken before are kept and tried again until `close`.
         """
         line = result_line(result).encode() + b"\n"
         while not self._writer.offer(line):
             if self._writer.closing:
-                raise RunDirectoryError(f"{self._path} is closed")
+                raise OutputFailed(f"{self._path} is closed")
             await asyncio.to_thread(self._writer.drain)
             self._check()
         self._check()
@@ -55,7 +55,7 @@ class ResultWriter:
         """Write what waits, bring it to the disk and close the file; may be called again.
 
         Raises:
-            RunDirectoryError: not all lines could be written; those that stand in the file are whole.
+            OutputFailed: not all lines could be written; those that stand in the file are whole.
         """
         await asyncio.to_thread(self._writer.close, sync=True)
         self._check()
@@ -64,8 +64,8 @@ class ResultWriter:
         if self._writer.error:
             raise self._failed(self._writer.error) from self._writer.error
 
-    def _failed(self, error: OSError) -> RunDirectoryError:
-        return RunDirectoryError(f"{self._path} cannot be written: {error.strerror or error}")
+    def _failed(self, error: OSError) -> OutputFailed:
+        return OutputFailed(f"{self._path} cannot be written: {error.strerror or error}")
 
 
 def result_line(result: Result) -> str:

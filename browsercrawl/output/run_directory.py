@@ -14,7 +14,7 @@ from typing import Self
 from pydantic import JsonValue
 
 from browsercrawl.clock import Clock
-from browsercrawl.errors import RunDirectoryError
+from browsercrawl.errors import OutputFailed, RunDirectoryError
 from browsercrawl.output.line_file import FILE_MODE
 from browsercrawl.output.redaction import redact_value
 from browsercrawl.output.summary import Summary
@@ -68,7 +68,7 @@ class RunDirectory:
         """Write `summary.json`, whole or not at all.
 
         Raises:
-            RunDirectoryError: it cannot be written.
+            OutputFailed: it cannot be written.
         """
         text = json.dumps(redact_value(summary.model_dump(mode="json")), indent=2, ensure_ascii=False)
         fresh = self.summary.with_name(".summary.json.new")
@@ -77,7 +77,7 @@ class RunDirectory:
             fresh.replace(self.summary)
         except OSError as error:
             fresh.unlink(missing_ok=True)
-            raise RunDirectoryError(f"{self.summary} cannot be written: {error.strerror or error}") from error
+            raise OutputFailed(f"{self.summary} cannot be written: {error.strerror or error}") from error
 
     def close(self) -> None:
         """Release the lock; may be called again."""

@@ -17,7 +17,7 @@ RECENT_S = 20
 
 _LEAST_S = 0.001
 _RATIO = 1.05
-_BUCKETS = 360  # 1 ms times 1.05 to the power of 360: some 12 hours
+_BUCKETS = 361  # 1 ms times 1.05 to the power of 361: some 12 hours
 _PHASES = tuple(Timings.model_fields)
 
 
@@ -48,7 +48,6 @@ class Totals(BaseModel):
     skipped: int = Field(ge=0)
     partial: int = Field(ge=0, description="Succeeded without the awaited load event.")
     retried: int = Field(ge=0, description="Attempts beyond the first of each request.")
-    links_skipped: dict[SkipReason, int] = Field(description="Links kept out of the frontier, by reason.")
     failures: dict[ErrorKind, int] = Field(description="Failed requests, by kind.")
     phase_p50_s: dict[str, float] = Field(description="Median seconds by phase, over visited requests.")
     phase_p95_s: dict[str, float] = Field(description="95th percentile, likewise; both within 2.5 %.")
@@ -60,6 +59,7 @@ class Summary(Totals):
     run_id: str
     finish_reason: FinishReason
     finish_detail: str | None = Field(default=None, description="What exactly ended it early.")
+    links_skipped: dict[SkipReason, int] = Field(description="Links kept out of the frontier, by reason.")
     duplicates: int = Field(ge=0, description="Requests that were known already.")
     unfinished: int = Field(default=0, ge=0, description="Requests put back or never visited, by an early end.")
     started_at: datetime
@@ -69,13 +69,13 @@ class Summary(Totals):
     run_dir: Path | None = None
     events_dropped: int = Field(default=0, ge=0, description="Events that did not get into events.jsonl.")
 
-    @computed_field  # type: ignore[prop-decorator]
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated property
     @property
     def pages_per_s(self) -> float:
         """Requests visited to their end, by the run's duration."""
         return (self.succeeded + self.failed) / self.duration_s if self.duration_s > 0 else 0.0
 
-    @computed_field  # type: ignore[prop-decorator]
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated property
     @property
     def exit_code(self) -> int:
         """What a command that did this run exits with: 0, 1 (some failed), 4 (ended by a limit), 130 (interrupted)."""
@@ -123,7 +123,6 @@ class Meter:
         self._partial = 0
         self._retried = 0
         self._failures: Counter[ErrorKind] = Counter()
-        self._links_skipped: Counter[SkipReason] = Counter()
         self._phases = {phase: Histogram() for phase in _PHASES}
         self._recent = [0] * RECENT_S
         self._second = int(self._started)
@@ -132,19 +131,15 @@ class Meter:
         """Count a finished request."""
         self._outcomes[result.outcome] += 1
         self._partial += result.partial and result.outcome is Outcome.SUCCEEDED
-        self._retried += max(0, result.attempts - 1)
         if result.outcome is Outcome.FAILED and result.error:
             self._failures[result.error.kind] += 1
         if result.attempts == 0:
             return
+        self._retried += result.attempts - 1
         for phase, histogram in self._phases.items():
             histogram.add(getattr(result.timings, phase))
         self._turn()
         self._recent[self._second % RECENT_S] += 1
-
-    def count_links_skipped(self, reason: SkipReason, number: int = 1) -> None:
-        """Count links that were kept out of the frontier."""
-        self._links_skipped[reason] += number
 
     @property
     def pages_per_s(self) -> float:
@@ -161,7 +156,6 @@ class Meter:
             skipped=self._outcomes[Outcome.SKIPPED],
             partial=self._partial,
             retried=self._retried,
-            links_skipped=dict(self._links_skipped),
             failures=dict(self._failures),
             phase_p50_s=self._quantiles(0.5),
             phase_p95_s=self._quantiles(0.95),

@@ -57,9 +57,9 @@ class Closer:
         else:
             gone = False
         if not gone and page.state is PageState.CLOSING:
-            gone = await self._climb(page)
-        if page.state is PageState.CLOSING and page.context.state is not ContextState.CLOSING:
-            self._stock.move_page(page, PageState.CLOSED)  # else it goes with its context
+            await self._climb(page)
+        if page.state is PageState.CLOSING:
+            self._stock.move_page(page, PageState.CLOSED)
 
     def close_context(self, context: PooledContext) -> Awaitable[bool]:
         """Close a context, its pages with it; the decision is made now, the awaitable is the doing, shared by all.
@@ -94,7 +94,7 @@ class Closer:
             )
         )
 
-    async def _climb(self, page: PooledPage) -> bool:
+    async def _climb(self, page: PooledPage) -> None:
         lease_id = page.lease.id if page.lease is not None else 0
         context = page.context
 
@@ -107,10 +107,9 @@ class Closer:
 
         await climb_rung("interrupt", page.port.interrupt(limit_s=INTERRUPT_LIMIT_S))
         if await climb_rung("close_page", page.port.close(limit_s=self._limit_s)):
-            return True
-        if context.state not in {ContextState.OPEN, ContextState.DRAINING, ContextState.CLOSING}:
-            return True
+            return
+        if context.state is ContextState.CLOSED:
+            return
         if await climb_rung("close_context", self.close_context(context)):
-            return True
+            return
         self._emit(PageKilled(lease_id=lease_id, rung="kill_browser", worked=True, took_s=0.0))
-        return True

@@ -45,6 +45,11 @@ class Lease:
         return self._page_now().port
 
     @property
+    def is_context_gone(self) -> bool:
+        """The page's context is closed, by whomever, noticed by the pool or not."""
+        return self._page_now().context.port.closed
+
+    @property
     def context_id(self) -> int:
         """Number of the context the page belongs to."""
         return self._page_now().context.id

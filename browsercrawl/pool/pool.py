@@ -19,19 +19,17 @@ from typing import Any
 from browsercrawl.clock import Clock
 from browsercrawl.config import PoolConfig
 from browsercrawl.errors import (
-    BrowserCrashed,
     BrowsercrawlError,
-    CallTimeout,
-    InternalError,
     LeaseTimeout,
     PoolClosed,
     PoolSaturated,
 )
-from browsercrawl.events import ContextOpened, Emit, LeaseAcquired, LeaseReleased
+from browsercrawl.events import Emit, LeaseAcquired, LeaseReleased
 from browsercrawl.pool.background import Background, Changes
 from browsercrawl.pool.closing import Closer
 from browsercrawl.pool.lease import Lease
 from browsercrawl.pool.lifecycle import ContextState, LeaseState, PageState, PoolState, moved
+from browsercrawl.pool.opening import Opener, OpeningLimits
 from browsercrawl.pool.statistics import PoolStatistics
 from browsercrawl.pool.stock import PooledContext, PooledPage, PoolSize, Stock
 from browsercrawl.pool.supervisor import Supervisor
@@ -92,6 +90,15 @@ class Pool:
             changes=self._changes,
             emit=emit,
             context_visits_max=config.context_visits_max,
+        )
+        self._opener = Opener(
+            self._stock,
+            upkeep=self._upkeep,
+            closer=self._closer,
+            supervisor=self._supervisor,
+            changes=self._changes,
+            emit=emit,
+            limits=OpeningLimits(open_s=config.acquire_limit_s / 2, close_s=config.close_limit_s),
         )
         self._state = PoolState.OPEN
         self._leases: set[Lease] = set()
@@ -184,8 +191,8 @@ class Pool:
         self._leases.add(lease)
         try:
             page = await self._find_page(lease, isolation)
-        except BaseException as error:
-            self._abandon(lease, type(error).__name__)
+        except BaseException:
+            self._abandon(lease)
             raise
         lease.transition(LeaseState.HELD)
         lease.held_from = self._clock.now()
@@ -277,77 +284,31 @@ class Pool:
             context = self._stock.add_context(
                 lease.session, private=isolation == "request", generation=self._supervisor.generation
             )
-            self._tasks.spawn(self._open_context(context, browser, options), f"pool: open context {context.id}")
+            self._tasks.spawn(self._opener.open_context(context, browser, options), f"pool: open context {context.id}")
         context.leases.add(lease)
         lease.context = context
         return context
 
     def _take_page(self, lease: Lease, context: PooledContext) -> PooledPage | None:
         """Give the lease a parked page, or one that is being opened for it; None: it must wait for room."""
+        self._upkeep.drop_dead_pages(context)
         page = self._stock.take_parked(context, lease)
         if page is None:
             if not self._upkeep.make_page_room(lease.session):
                 return None
             page = self._stock.add_page(context, lease)
-            self._tasks.spawn(self._open_page(page), f"pool: open page {page.id}")
+            self._tasks.spawn(self._opener.open_page(page), f"pool: open page {page.id}")
         else:
             self._upkeep.recycle_if_worn(context)
         return page
 
-    async def _open_context(self, context: PooledContext, browser: BrowserPort, options: ContextOptions) -> None:
-        try:
-            context.opened_port = await browser.new_context(options, limit_s=self._open_limit_s)
-        except Exception as error:  # noqa: BLE001 - the task boundary: handed to whoever waits for this context
-            context.error = _ours(error)
-            if context.state is ContextState.OPENING:
-                self._stock.move_context(context, ContextState.CLOSED)
-            if isinstance(error, CallTimeout | BrowserCrashed):  # one that opens no context is as good as dead
-                self._supervisor.lose(context.generation, f"no context could be opened: {error}")
-        else:
-            if context.state is ContextState.OPENING:
-                self._stock.move_context(context, ContextState.OPEN)
-                self._emit(
-                    ContextOpened(context_id=context.id, session=context.session, contexts=self._stock.live_contexts)
-                )
-                if context.private and not context.leases:  # its acquire was cancelled
-                    await self._closer.close_context(context)
-        finally:
-            context.opened.set_result(None)
-            self._changes.notify()
-
-    async def _open_page(self, page: PooledPage) -> None:
-        context = page.context
-        try:
-            page.opened_port = await context.port.new_page(limit_s=self._open_limit_s)
-        except Exception as error:  # noqa: BLE001 - the task boundary: handed to whoever waits for this page
-            page.error = _ours(error)
-            if page.state is PageState.OPENING:
-                self._stock.move_page(page, PageState.CLOSED)
-            if isinstance(error, BrowserCrashed):
-                self._supervisor.lose(context.generation, f"no page could be opened: {error}")
-            elif not self._upkeep.is_broken(context):
-                self._upkeep.recycle(context, f"no page could be opened: {error}")
-        else:
-            self._supervisor.proved()
-            lease = page.lease
-            if page.state is not PageState.OPENING:  # its context was closed meanwhile
-                await page.port.close(limit_s=self._config.close_limit_s)
-            elif context.state is ContextState.OPEN and lease is not None and lease.state is LeaseState.ACQUIRING:
-                self._stock.lend(page, lease)
-                self._upkeep.recycle_if_worn(context)
-            else:  # its acquire was cancelled, or must not use this context any more
-                self._stock.move_page(page, PageState.PARKED)
-        finally:
-            page.opened.set_result(None)
-            self._changes.notify()
-
-    def _abandon(self, lease: Lease, why: str) -> None:
+    def _abandon(self, lease: Lease) -> None:
         """Take everything back from a lease whose acquire has failed."""
         page = lease.pooled
         if page is not None and page.state is PageState.LEASED:  # ready, but not handed out
             self._stock.move_page(page, PageState.PARKED)
         self._upkeep.leave_context(lease)
-        self._end(lease, kept=page is not None, why=f"not acquired: {why}")
+        self._end(lease, kept=False, why="not acquired")
 
     def _count_failure(self, failures: int, error: BrowsercrawlError | None) -> int:
         if error is None:
@@ -434,6 +395,7 @@ class Pool:
         if lease.held_from is not None:
             held_s = self._clock.now() - lease.held_from
             self._emit(LeaseReleased(lease_id=lease.id, session=lease.session, held_s=held_s, kept=kept, why=why))
+        self._upkeep.trim()
         self._changes.notify()
 
     # --- ending ------------------------------------------------------------------------------------------------------
@@ -464,11 +426,6 @@ class Pool:
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 
-    @property
-    def _open_limit_s(self) -> float:
-        """Limit of one opening: half of an acquire's, so that a second try fits."""
-        return self._config.acquire_limit_s / 2
-
     async def _wait(self, future: "asyncio.Future[Any]", lease: Lease) -> None:
         left_s = lease.asked_at + self._config.acquire_limit_s - self._clock.now()
         if not await self._tasks.wait_first(future, limit_s=left_s):
@@ -483,12 +440,3 @@ class Pool:
 
     def _transition(self, new: PoolState) -> None:
         self._state = moved(self._state, new, "the pool")
-
-
-def _ours(error: Exception) -> BrowsercrawlError:
-    """Return the error, or a bug report of ours with it as cause: opening is a task boundary."""
-    if isinstance(error, BrowsercrawlError):
-        return error
-    bug = InternalError(f"opening raised {type(error).__name__}: {error}")
-    bug.__cause__ = error
-    return bug

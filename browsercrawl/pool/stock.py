@@ -260,7 +260,7 @@ class Stock:
             self._context_states[new] += 1
         if new is ContextState.CLOSING:
             for page in list(context.pages):
-                if page.state is not PageState.CLOSING:
+                if page.state not in {PageState.OPENING, PageState.CLOSING}:  # one being opened will find out
                     self.move_page(page, PageState.CLOSING)
 
     @property

@@ -55,6 +55,7 @@ class Supervisor:
         self._state = BrowserState.DOWN
         self._browser: BrowserPort | None = None
         self._failures = 0
+        self._is_proved = False
         self._launching: asyncio.Task[BrowsercrawlError | None] | None = None
         self._watch: asyncio.Task[None] | None = None
         self._reaping: asyncio.Task[bool] | None = None
@@ -83,8 +84,9 @@ class Supervisor:
         return self._launching
 
     def proved(self) -> None:
-        """Note that the browser works: failures before it do not count any more."""
+        """Note that the browser works: failures before it do not count any more, nor does its own end."""
         self._failures = 0
+        self._is_proved = True
 
     def lose(self, generation: int, reason: str) -> None:
         """Declare a browser dead: at once nothing of it is handed out any more, and what is left of it is killed.
@@ -96,7 +98,7 @@ class Supervisor:
             return
         self._transition(BrowserState.DOWN)
         self._browser = None
-        self._failures += 1
+        self._failures += not self._is_proved
         if self._watch is not None:
             self._watch.cancel()
         leases_lost = self._on_lost(generation, reason)
@@ -155,6 +157,7 @@ class Supervisor:
             return LaunchFailed("the pool was closed during the launch")
         self._transition(BrowserState.UP)
         self._browser = browser
+        self._is_proved = False
         self.generation += 1
         self.launches += 1
         self._watch = self._tasks.spawn(self._watch_loss(browser, self.generation), "pool: watch browser")

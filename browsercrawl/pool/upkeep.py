@@ -69,6 +69,12 @@ class Upkeep:
                 return
             self._evict(spare)
 
+    def drop_dead_pages(self, context: PooledContext) -> None:
+        """Close parked pages whose renderer died while nobody looked."""
+        for page in [page for page in context.parked if page.port.crashed or page.port.closed]:
+            if self.has_replacement_room:
+                self._evict(page)
+
     def _evict(self, page: PooledPage) -> None:
         self._stock.move_page(page, PageState.CLOSING)
         self.spawn_replacement(self.close_page(page, None), f"pool: close parked page {page.id}")

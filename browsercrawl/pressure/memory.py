@@ -79,7 +79,7 @@ def _cgroup_levels(root: Path, total: int) -> list[MemoryReading]:
     files, mount, folder = place
     readings: list[MemoryReading] = []
     for _ in range(_LEVELS_MAX):
-        reading = _level(folder, files, total)
+        reading = _level(folder, files=files, total=total)
         if reading:
             readings.append(reading)
         if folder == mount:
@@ -88,7 +88,7 @@ def _cgroup_levels(root: Path, total: int) -> list[MemoryReading]:
     return readings
 
 
-def _level(folder: str, files: _Files, total: int) -> MemoryReading | None:
+def _level(folder: str, *, files: _Files, total: int) -> MemoryReading | None:
     try:
         limit = int(_text(f"{folder}/{files.limit}"))
         if total and limit >= total:  # v1 writes "no limit" as a huge number
@@ -122,11 +122,11 @@ def _place(root: Path) -> tuple[_Files, str, str] | None:
         if kind == "cgroup2" if files is _V2 else kind == "cgroup" and "memory" in options.split(" ")[-1].split(","):
             top, mounted_at = before.split(" ")[3:5]
             mount = f"{root}{mounted_at}".replace("//", "/").rstrip("/")
-            return files, mount, _folder(mount, top, path)
+            return files, mount, _folder(mount, top=top, path=path)
     return None
 
 
-def _folder(mount: str, top: str, path: str) -> str:
+def _folder(mount: str, *, top: str, path: str) -> str:
     """Place a cgroup path below its mount; in a container only the container's own part may be mounted there."""
     inside = path.removeprefix(top.rstrip("/")).strip("/")
     folder = f"{mount}/{inside}" if inside and ".." not in inside.split("/") else mount

@@ -128,6 +128,7 @@ class FakeBrowser:
         """Count a call, and die if it is the one."""
         self.calls += 1
         if self.calls == self.behaviour.dies_at_call:
+            self.behaviour.dies_at_call = None  # its successor shares the behaviour, and lives
             self.die(f"died at call {self.calls}")
         self.check()
 

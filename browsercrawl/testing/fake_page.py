@@ -1,6 +1,7 @@
 """One fake tab; `fake_browser` opens it."""
 
 import asyncio
+from collections import deque
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ class FakePage:
         self.lasting_calls: set[str] = set()
         self.url = "about:blank"
         self.visits = 0
+        self.cleanings: deque[Cleaning] = deque(maxlen=10)
+        """How it was last cleaned."""
         self._browser = context.browser
         self._script = BLANK
         self._hung = False
@@ -137,6 +140,12 @@ class FakePage:
             links=script.links if "links" in want else (),
         )
 
+    async def hrefs(self, selector: str, *, limit_s: float) -> tuple[str, ...]:
+        """Return the script's links, if the script has the selector or no selectors at all."""
+        await self._call("hrefs", limit_s)
+        known = self._script.selectors
+        return self._script.links if not known or selector in known else ()
+
     async def screenshot(self, *, full_page: bool, limit_s: float) -> bytes:
         """Return the signature of a PNG file."""
         await self._call("screenshot", limit_s)
@@ -165,6 +174,7 @@ class FakePage:
         except BrowsercrawlError as error:
             return str(error)
         self._visiting = False
+        self.cleanings.append(cleaning)
         self._popups = 0
         if self._script.grows_bytes > growth_bytes_max:
             return f"grew by {self._script.grows_bytes} bytes"

@@ -23,6 +23,7 @@ class VisitPlan:
         capture: what the result carries.
         save: what becomes an artifact.
         handler: runs between readiness and capture.
+        follow: the page's links are wanted, also when the result does not carry them.
     """
 
     request: Request
@@ -33,9 +34,12 @@ class VisitPlan:
     save: frozenset[Saved]
     accept_status: frozenset[int]
     handler: Handler | None = None
+    follow: bool = False
 
     @classmethod
-    def of(cls, request: Request, config: VisitConfig, handler: Handler | None) -> "VisitPlan":
+    def of(
+        cls, request: Request, config: VisitConfig, *, handler: Handler | None = None, follow: bool = False
+    ) -> "VisitPlan":
         """Lay the request's wishes over the configuration."""
         return cls(
             request=request,
@@ -46,4 +50,5 @@ class VisitPlan:
             save=config.save,
             accept_status=config.accept_status,
             handler=handler,
+            follow=follow,
         )

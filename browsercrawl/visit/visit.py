@@ -10,7 +10,7 @@ from browsercrawl.errors import UsageError
 from browsercrawl.events import Emit, UserLog
 from browsercrawl.ports import Navigation, PagePort
 from browsercrawl.request import Request
-from browsercrawl.urls import address
+from browsercrawl.urls import address, shown
 from browsercrawl.visit.outcome import CapturedFile
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Visit:
         self._data: list[JsonValue] = []
         self._requests: list[Request] = []
         self._found: list[tuple[str, str | None]] = []
-        self._files: list[CapturedFile] = []
+        self._files: dict[str, CapturedFile] = {}
 
     @property
     def page(self) -> "Page":
@@ -102,7 +102,8 @@ class Visit:
         """Take a picture; in a run with a directory it is also kept as an artifact.
 
         Args:
-            name: of the artifact: letters, digits, `-` and `_`, at most 64.
+            name: of the artifact: letters, digits, `-` and `_`, at most 64. A second one of a name is kept in place of
+                the first.
             full_page: the whole document instead of what the window shows.
 
         Returns:
@@ -114,15 +115,16 @@ class Visit:
         self._check_open()
         if not _NAME.fullmatch(name):
             raise UsageError(f"a screenshot's name is made of letters, digits, - and _, at most 64; not {name!r}")
-        if len(self._files) >= FILES_MAX:
+        if len(self._files) >= FILES_MAX and name not in self._files:
             raise UsageError(f"a visit may take {FILES_MAX} screenshots; this one has")
         body = await self._port.screenshot(full_page=full_page, limit_s=self._remaining_s())
-        self._files.append(CapturedFile(name=name, extension="png", body=body))
+        self._files[name] = CapturedFile(name=name, extension="png", body=body)
         return body
 
-    def log(self, message: str, **fields: JsonValue) -> None:
-        """Write an event `user.log` with the request's id, for the run's log."""
-        self._emit(UserLog(request_id=self.request.id, message=message, fields=fields))
+    def log(self, message: str, /, **fields: object) -> None:
+        """Write an event `user.log` with the request's id, for the run's log; what is not JSON is put as text."""
+        safe = {name: _loggable(value) for name, value in fields.items()}
+        self._emit(UserLog(request_id=self.request.id, message=str(message), fields=safe))
 
     def close(self) -> None:
         """End the visit for the handler; the engine calls it."""
@@ -145,15 +147,15 @@ class Visit:
 
     @property
     def files(self) -> tuple[CapturedFile, ...]:
-        """Pictures taken."""
-        return tuple(self._files)
+        """Pictures taken, the last of each name."""
+        return tuple(self._files.values())
 
     def _child(self, url: str) -> Request:
         return child_of(self.request, url, self.response.final_url, label=None)
 
     def _check_open(self) -> None:
         if not self._open:
-            raise UsageError(f"the visit of {self.request.address.canonical} is over; push and enqueue before returning")
+            raise UsageError(f"the visit of {shown(self.request.url)} is over; push and enqueue before returning")
 
 
 def child_of(parent: Request, url: str, parent_url: str, *, label: str | None) -> Request:
@@ -163,6 +165,11 @@ def child_of(parent: Request, url: str, parent_url: str, *, label: str | None) -
         InvalidURL: the link is no http or https URL.
     """
     address(url)
-    return Request(
-        url=url, session=parent.session, label=label, depth=parent.depth + 1, parent_url=parent_url
-    )
+    return Request(url=url, session=parent.session, label=label, depth=parent.depth + 1, parent_url=parent_url)
+
+
+def _loggable(value: object) -> JsonValue:
+    try:
+        return _JSON.validate_python(value)
+    except ValidationError:
+        return repr(value)

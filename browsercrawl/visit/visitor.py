@@ -64,8 +64,13 @@ class _Progress:
         self.navigation: Navigation | None = None
         self.visit: Visit | None = None
         self.snapshot: Snapshot | None = None
-        self.files: list[CapturedFile] = []
+        self.saved: list[CapturedFile] = []
         self._clock = clock
+
+    def files(self) -> tuple[CapturedFile, ...]:
+        """Return what is to be kept: the handler's files and the engine's own, one of each name."""
+        taken = (*self.visit.files, *self.saved) if self.visit else self.saved
+        return tuple({(file.name, file.extension): file for file in taken}.values())
 
     @contextmanager
     def enter(self, phase: Phase) -> Iterator[None]:
@@ -91,6 +96,13 @@ class Visitor:
         recent = sorted(self._recent)
         self._recent = set(self._running.values())
         return recent
+
+    async def close(self) -> None:
+        """Cancel the handlers that still run in spite of their cancellation; wait a moment for them, raise nothing."""
+        for task in self._running:
+            task.cancel()
+        for task in list(self._running):
+            await self._ends_within(task, CANCEL_GRACE_S)
 
     async def visit(self, page: PagePort, plan: VisitPlan) -> VisitOutcome:
         """Visit a request in a leased page.
@@ -119,7 +131,7 @@ class Visitor:
             data=visit.data if visit else (),
             requests=visit.requests if visit else (),
             found_links=visit.found_links if visit else (),
-            files=((*visit.files,) if visit else ()) + tuple(progress.files),
+            files=progress.files(),
         )
 
     async def _carry_out(self, page: PagePort, plan: VisitPlan, progress: _Progress, deadline: float) -> None:
@@ -154,17 +166,18 @@ class Visitor:
 
     async def _capture(self, page: PagePort, plan: VisitPlan, progress: _Progress, remaining_s: Callable[[], float]) -> None:
         saved_text: set[Capture] = {name for name in _TEXT if name in plan.save}
-        want = plan.capture | saved_text
+        followed: set[Capture] = {"links"} if plan.follow else set()
+        want = plan.capture | saved_text | followed
         snapshot = await page.snapshot(want, limit_s=remaining_s())
         if "html" in saved_text and snapshot.html is not None:
             body = snapshot.html.encode("utf-8", "replace")
-            progress.files.append(CapturedFile(name="html", extension="html", body=body))
+            progress.saved.append(CapturedFile(name="html", extension="html", body=body))
         if "text" in saved_text and snapshot.text is not None:
             body = snapshot.text.encode("utf-8", "replace")
-            progress.files.append(CapturedFile(name="text", extension="txt", body=body))
+            progress.saved.append(CapturedFile(name="text", extension="txt", body=body))
         if "screenshot" in plan.save:
             picture = await page.screenshot(full_page=False, limit_s=remaining_s())
-            progress.files.append(CapturedFile(name="screenshot", extension="png", body=picture))
+            progress.saved.append(CapturedFile(name="screenshot", extension="png", body=picture))
         progress.snapshot = Snapshot(
             url=snapshot.url,
             title=snapshot.title,
@@ -183,14 +196,13 @@ class Visitor:
         self._recent.add(self._running[task])
         task.add_done_callback(self._forget)
         try:
-            await asyncio.wait({task}, timeout=limit_s)
-            if not task.done():
+            if not await self._ends_within(task, limit_s):
                 task.cancel()
-                await asyncio.wait({task}, timeout=CANCEL_GRACE_S)
+                await self._ends_within(task, CANCEL_GRACE_S)
                 raise self._deadline_error(plan, Phase.HANDLE)
         except asyncio.CancelledError:
             task.cancel()
-            await asyncio.wait({task}, timeout=CANCEL_GRACE_S)
+            await self._ends_within(task, CANCEL_GRACE_S)
             raise
         finally:
             visit.close()
@@ -199,9 +211,19 @@ class Visitor:
         error = task.exception()
         if error is None:
             return
-        if isinstance(error, HandlerSignal | VisitError | BrowserError) or not isinstance(error, Exception):
+        if isinstance(error, HandlerSignal | VisitError | BrowserError | KeyboardInterrupt | SystemExit):
             raise error
-        raise HandlerFailed(f"handler {name} raised {type(error).__name__}: {error}") from error
+        said = str(error).partition("\n")[0]  # Playwright adds a call log below its first line
+        raise HandlerFailed(f"handler {name} raised {type(error).__name__}: {said}") from error
+
+    async def _ends_within(self, task: asyncio.Task[None], limit_s: float) -> bool:
+        """Wait for a task without cancelling it. Returns whether it is done within the limit."""
+        timer = asyncio.ensure_future(self._clock.sleep(limit_s))
+        try:
+            await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+        return task.done()
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._running.pop(task, None)

@@ -206,9 +206,10 @@ _seconds = st.integers(0, 24).map(lambda eighths: eighths / 8)
 class FrontierMachine(RuleBasedStateMachine):
     """Does the same to a store and to the model, and compares all that can be seen of them."""
 
-    def __init__(self, make: MakeStore) -> None:
+    make: MakeStore
+
+    def __init__(self) -> None:
         super().__init__()
-        self._make = make
         self._runner = asyncio.Runner()
         self._clock = VirtualClock()
         self._claims: list[Claim] = []
@@ -217,7 +218,7 @@ class FrontierMachine(RuleBasedStateMachine):
     @initialize(most=st.sampled_from([None, None, 10]))
     def start(self, most: int | None) -> None:
         self.model = Model(most)
-        self.store = self._make(self._clock, RULES.__getitem__, most)
+        self.store = type(self).make(self._clock, RULES.__getitem__, most)
 
     @rule(requests=_batches)
     def schedule(self, requests: list[Request]) -> None:
@@ -328,8 +329,12 @@ class FrontierMachine(RuleBasedStateMachine):
 @pytest.mark.parametrize("store", sorted(STORES))
 def test_store_whatever_is_asked_agrees_with_the_obvious_model(store: str) -> None:
     """States, order, times, counts and refusals are those of the interface's text, after any sequence of calls."""
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        lambda: FrontierMachine(STORES[store]),
+
+    class Machine(FrontierMachine):
+        make = staticmethod(STORES[store])
+
+    run_state_machine_as_test(
+        Machine,
         settings=settings(
             max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
         ),

@@ -8,6 +8,14 @@ import pytest
 from browsercrawl.cli.arguments import BadUsage, parse
 from browsercrawl.cli.crawl import GRAMMAR, OPTIONS, configuration
 from browsercrawl.config import CrawlerConfig
+from browsercrawl.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work where no `playwright.config.json` is in reach."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def _configured(*argv: str) -> CrawlerConfig:
@@ -43,6 +51,25 @@ def test_configuration_every_option_reaches_its_field() -> None:
             "browser": {"block": ["image", "font"], "user_agent": "me", "proxy": "http://p:1"},
         }
     )  # fmt: skip
+
+
+def test_configuration_playwright_file_above_is_found_and_options_win(folder: Path) -> None:
+    """What the file says holds, unless the command line says otherwise."""
+    file = folder / "playwright.config.json"
+    file.write_text('{"contextOptions": {"locale": "de-DE", "userAgent": "file"}, "launchOptions": {"headless": true}}')
+    assert _configured().browser.context_options == {"locale": "de-DE"}
+    assert _configured().browser.user_agent == "file"
+    assert _configured("--user-agent", "me").browser.user_agent == "me"
+    assert _configured("--headed").browser.headed
+
+
+def test_configuration_playwright_file_named_is_the_one_read(folder: Path) -> None:
+    """A named file is read instead of the nearest, and a wrong key in it is told with the nearest valid one."""
+    (folder / "playwright.config.json").write_text("nonsense")
+    other = folder / "other.json"
+    other.write_text('{"contextOptions": {"lokale": "de-DE"}}')
+    with pytest.raises(ConfigError, match=r"other.json: contextOptions.lokale .* did you mean locale\?"):
+        _configured("--playwright-config", str(other))
 
 
 def test_configuration_headed_takes_the_full_browser() -> None:

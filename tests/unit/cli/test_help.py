@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from browsercrawl.cli.arguments import Grammar, help_page
-from browsercrawl.cli.entry import COMMANDS, top_grammar
+from browsercrawl.cli.entry import COMMANDS, reference, top_grammar
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "cli.md"
 
@@ -15,17 +15,9 @@ def _grammars() -> list[Grammar]:
     return [top_grammar(), *(importlib.import_module(f"browsercrawl.cli.{name}").GRAMMAR for name in COMMANDS)]
 
 
-def _document() -> str:
-    parts = ["# The command line", "", "These are the help pages, as `browsercrawl COMMAND --help` prints them.", ""]
-    for grammar in _grammars():
-        title = "browsercrawl" if grammar.commands else f"browsercrawl {grammar.command}"
-        parts += [f"## {title}", "", "```text", help_page(grammar, width=96, colour=False).rstrip(), "```", ""]
-    return "\n".join(parts)
-
-
 def test_document_is_what_the_help_pages_say() -> None:
-    """`docs/cli.md` never tells another story than the program; to renew it, write this text to it."""
-    assert DOCUMENT.read_text(encoding="utf-8") == _document()
+    """`docs/cli.md` never tells another story than the program; `entry.reference()` is its text."""
+    assert DOCUMENT.read_text(encoding="utf-8") == reference()
 
 
 @pytest.mark.parametrize("width", [80, 120])

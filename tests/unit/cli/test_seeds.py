@@ -38,7 +38,7 @@ async def test_read_seeds_plain_and_json_lines_are_requests(tmp_path: Path) -> N
     ("line", "reason"),
     [
         (b"example.com", "not a URL: 'example.com'; write it in full"),
-        (b"file:///etc/passwd", "scheme 'file'; only http and https"),
+        (b"file:///etc/passwd", "nothing else can be crawled"),
         (b'{"url": "https://a.example/", "prioriti": 1}', "prioriti: Extra inputs are not permitted"),
         (b'{"priority": 1}', "url: Field required"),
         (b'{"url": ', "Invalid JSON"),
@@ -113,7 +113,7 @@ def test_check_urls_only_wrong_ones_are_refused_with_the_likely_meaning() -> Non
     """A forgotten scheme is the commonest mistake: the message holds the full URL."""
     with pytest.raises(BadUsage, match=re.escape("did you mean https://example.com/a ?")):
         check_urls(["example.com/a"])
-    with pytest.raises(BadUsage, match="only http and https"):
+    with pytest.raises(BadUsage, match="nothing else can be crawled"):
         check_urls(["file:///etc/passwd"])
     check_urls(["https://example.com/", "nonsense"])
     check_urls([])

@@ -1,0 +1,246 @@
+"""The guarantees of `ports.py`, held by the real browser and by the fake one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from browsercrawl.browser import launcher
+from browsercrawl.config import BrowserConfig
+from browsercrawl.errors import (
+    BrowserCrashed,
+    BrowserError,
+    CallTimeout,
+    ContextBroken,
+    DeadlineExceeded,
+    DownloadRefused,
+    NetworkFailed,
+    PageClosed,
+    SelectorMissing,
+)
+from browsercrawl.events import discard
+from browsercrawl.ports import BrowserPort, Cleaning, ContextOptions, ContextPort, PagePort
+from browsercrawl.testing.fake_browser import FakeBrowser
+from browsercrawl.testing.fake_script import NEVER, FakePageScript
+from browsercrawl.testing.server import Exchange, Server
+
+HUNG = "<title>hung</title><script>setTimeout(() => { while (1); }, 0)</script>"
+GOOD = "<title>good</title><p id=it>text</p><a href='/next'>next</a>"
+
+
+class Case:
+    """A browser and a site it can visit, real or fake alike."""
+
+    def __init__(self, browser: BrowserPort, base: str) -> None:
+        self.browser = browser
+        self._base = base
+
+    def url(self, name: str) -> str:
+        """Return the address of one of the site's pages."""
+        return self._base + name
+
+    async def context(self) -> ContextPort:
+        """Open a context."""
+        return await self.browser.new_context(ContextOptions(), limit_s=10)
+
+    async def page(self) -> PagePort:
+        """Open a page in a context of its own, and begin a visit."""
+        page = await (await self.context()).new_page(limit_s=10)
+        await page.begin()
+        return page
+
+
+def _answer(exchange: Exchange) -> None:
+    match exchange.path:
+        case "/good":
+            exchange.respond(GOOD, headers={"X-Mine": "yes"})
+        case "/missing":
+            exchange.respond("<title>missing</title>", status=404)
+        case "/moved":
+            exchange.respond(status=302, headers={"Location": "/good"})
+        case "/hung":
+            exchange.respond(HUNG)
+        case "/reset":
+            exchange.reset()
+        case "/file":
+            exchange.respond(b"x", content_type="text/csv", headers={"Content-Disposition": "attachment"})
+        case "/unloaded":
+            exchange.respond("<title>unloaded</title><img src=/silent>")
+        case _:
+            exchange.pause(None)
+
+
+def _script(url: str) -> FakePageScript:
+    good = FakePageScript(
+        title="good",
+        html=GOOD,
+        text="text",
+        links=("http://site/next",),
+        selectors={"#it": 0.0},
+        headers={"x-mine": "yes"},
+    )
+    scripts = {
+        "good": good,
+        "missing": FakePageScript(status=404, title="missing"),
+        "moved": FakePageScript(title="good", final_url="http://site/good"),
+        "hung": FakePageScript(title="hung", hang="interruptible"),
+        "reset": FakePageScript(network_error="ERR_CONNECTION_RESET"),
+        "file": FakePageScript(download=True),
+        "unloaded": FakePageScript(title="unloaded", load_s=NEVER),
+        "silent": FakePageScript(commit_s=NEVER),
+    }
+    return scripts[url.rpartition("/")[2]]
+
+
+@contextmanager
+def _served() -> Iterator[str]:
+    server = Server(_answer)
+    yield f"http://127.0.0.1:{server.port}/"
+    server.stop()
+
+
+@pytest.fixture(params=["real", "fake"])
+async def case(request: pytest.FixtureRequest) -> AsyncIterator[Case]:
+    """The browser under test."""
+    if request.param == "fake":
+        fake = FakeBrowser(_script)
+        yield Case(fake, "http://site/")
+        await fake.close(limit_s=5)
+        return
+    with _served() as base:
+        browser = await launcher(BrowserConfig(), discard)()
+        yield Case(browser, base)
+        await browser.close(limit_s=10)
+
+
+async def test_goto_good_page_gives_what_was_loaded(case: Case) -> None:
+    """Status, type, headers in lower case, address."""
+    page = await case.page()
+    seen = await page.goto(case.url("good"), wait_until="load", load_limit_s=5, limit_s=8)
+    assert (seen.status, seen.content_type, seen.loaded) == (200, "text/html", True)
+    assert seen.headers["x-mine"] == "yes"
+    assert seen.final_url == case.url("good")
+
+
+async def test_goto_redirect_and_http_error_are_results(case: Case) -> None:
+    """Neither is an exception."""
+    page = await case.page()
+    assert (await page.goto(case.url("missing"), wait_until="load", load_limit_s=5, limit_s=8)).status == 404
+    seen = await page.goto(case.url("moved"), wait_until="load", load_limit_s=5, limit_s=8)
+    assert (seen.status, seen.final_url) == (200, case.url("good"))
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("reset", NetworkFailed), ("file", DownloadRefused), ("silent", DeadlineExceeded)]
+)
+async def test_goto_without_document_raises_and_spoils_the_page(case: Case, name: str, error: type[Exception]) -> None:
+    """A typed error, and the page does not return to stock."""
+    page = await case.page()
+    with pytest.raises(error):
+        await page.goto(case.url(name), wait_until="load", load_limit_s=0.3, limit_s=0.6)
+    assert await page.recondition(Cleaning.FULL, growth_bytes_max=10**8, limit_s=5) is not None
+
+
+async def test_goto_missing_load_goes_on(case: Case) -> None:
+    """After commit a missing load event is no failure."""
+    page = await case.page()
+    seen = await page.goto(case.url("unloaded"), wait_until="load", load_limit_s=0.5, limit_s=5)
+    assert (seen.status, seen.loaded) == (200, False)
+
+
+async def test_snapshot_gives_what_is_asked(case: Case) -> None:
+    """What is not asked for is None, links empty."""
+    page = await case.page()
+    await page.goto(case.url("good"), wait_until="load", load_limit_s=5, limit_s=8)
+    full = await page.snapshot({"html", "text", "links"}, limit_s=5)
+    assert (full.title, full.text, full.links) == ("good", "text", full.links)
+    assert [link.rpartition("/")[2] for link in full.links] == ["next"]
+    bare = await page.snapshot((), limit_s=5)
+    assert (bare.title, bare.html, bare.text, bare.links) == ("good", None, None, ())
+
+
+async def test_wait_for_present_returns_and_absent_raises(case: Case) -> None:
+    """Presence in the DOM, within the limit."""
+    page = await case.page()
+    await page.goto(case.url("good"), wait_until="load", load_limit_s=5, limit_s=8)
+    await page.wait_for("#it", limit_s=5)
+    with pytest.raises(SelectorMissing):
+        await page.wait_for("#other", limit_s=0.2)
+
+
+async def test_hung_page_times_out_is_interrupted_and_answers(case: Case) -> None:
+    """Calls into a hung page end at their limit; an interrupt frees it."""
+    page = await case.page()
+    with pytest.raises((CallTimeout, BrowserError)):
+        await page.goto(case.url("hung"), wait_until="load", load_limit_s=0.3, limit_s=1)
+        await asyncio.wait_for(_until_hung(page), 5)
+    assert await page.interrupt(limit_s=3)
+    assert (await page.snapshot((), limit_s=3)).title == "hung"
+
+
+async def _until_hung(page: PagePort) -> None:
+    while True:
+        await page.snapshot((), limit_s=0.3)
+
+
+async def test_page_reconditioned_serves_the_next_visit(case: Case) -> None:
+    """A good visit leaves a good page, for both ways of cleaning."""
+    page = await (await case.context()).new_page(limit_s=10)
+    for cleaning in (Cleaning.FULL, Cleaning.NONE, Cleaning.FULL):
+        await page.begin()
+        await page.goto(case.url("good"), wait_until="load", load_limit_s=5, limit_s=8)
+        assert await page.recondition(cleaning, growth_bytes_max=10**8, limit_s=5) is None
+
+
+async def test_page_closed_says_so(case: Case) -> None:
+    """A closed page is closed, again and again, and calls into it fail as such."""
+    page = await case.page()
+    assert await page.close(limit_s=5)
+    assert page.closed
+    assert await page.close(limit_s=5)
+    with pytest.raises(PageClosed):
+        await page.goto(case.url("good"), wait_until="load", load_limit_s=1, limit_s=1)
+    assert await page.recondition(Cleaning.FULL, growth_bytes_max=10**8, limit_s=5) is not None
+    assert not await page.interrupt(limit_s=1)
+
+
+async def test_context_closed_takes_its_pages(case: Case) -> None:
+    """The pages go with their context, and it opens no more."""
+    context = await case.context()
+    page = await context.new_page(limit_s=10)
+    await page.begin()
+    assert await context.close(limit_s=5)
+    assert context.closed
+    assert page.closed
+    assert await context.close(limit_s=5)
+    with pytest.raises(ContextBroken):
+        await context.new_page(limit_s=5)
+    with pytest.raises((ContextBroken, PageClosed)):
+        await page.goto(case.url("good"), wait_until="load", load_limit_s=1, limit_s=1)
+
+
+async def test_browser_closed_is_lost_with_a_reason(case: Case) -> None:
+    """Whoever waits for the loss is told, before and after; nothing can be opened."""
+    page = await case.page()
+    waiting = asyncio.ensure_future(case.browser.wait_lost())
+    assert case.browser.lost is None
+    assert await case.browser.close(limit_s=10)
+    assert await asyncio.wait_for(waiting, 5)
+    assert case.browser.lost == await case.browser.wait_lost()
+    with pytest.raises(BrowserCrashed):
+        await case.context()
+    with pytest.raises(BrowserCrashed):
+        await page.goto(case.url("good"), wait_until="load", load_limit_s=1, limit_s=1)
+    await case.browser.kill()
+
+
+async def test_browser_killed_ends_calls_in_flight(case: Case) -> None:
+    """A call that waits when the browser is killed fails at once, as the browser's fault."""
+    page = await case.page()
+    loading = asyncio.ensure_future(page.goto(case.url("silent"), wait_until="load", load_limit_s=20, limit_s=30))
+    await asyncio.wait({loading}, timeout=0.2)
+    await case.browser.kill()
+    with pytest.raises(BrowserCrashed):
+        await asyncio.wait_for(loading, 5)
+    assert case.browser.lost

@@ -1,0 +1,63 @@
+"""The README's Python examples run as they are written, against the demo shop."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from browsercrawl.testing import DemoSite
+
+README = Path(__file__).parents[2] / "README.md"
+EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[DemoSite]:
+    """The demo shop, for the whole module."""
+    with DemoSite() as site:
+        yield site
+
+
+def run_example(code: str, site: DemoSite) -> str:
+    """Run an example in a process of its own, with the shop in place of example.com; return what it printed."""
+    code = code.replace("https://example.com", site.url)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "", "an example must not complain"
+    return done.stdout
+
+
+def test_readme_stream_example_prints_the_rendered_title(site: DemoSite) -> None:
+    """The first five lines of Python give the title that only JavaScript makes."""
+    home = site.truth().pages[0]
+    assert run_example(EXAMPLES[0], site) == f"{site.url}/ succeeded {home.title}\n"
+
+
+def test_readme_handler_example_visits_every_product_of_the_category(site: DemoSite) -> None:
+    """Labels, handlers, links and the summary work together as written."""
+    category = next(page for page in site.truth().pages if page.path == "/category/lamps")
+    stock = {product.path: product.stock for product in site.truth().products}
+    sold_out = sum(1 for path in category.products if stock[path] == 0)
+    succeeded = 1 + len(category.products) - sold_out
+    assert run_example(EXAMPLES[1], site) == f"{succeeded} 0 {sold_out}\n"
+
+
+def test_readme_session_example_visits_once_per_session(site: DemoSite) -> None:
+    """The same URL in two sessions is two requests."""
+    lines = run_example(EXAMPLES[2], site).splitlines()
+    assert sorted(line.split()[0] for line in lines) == ["alice", "bob"]
+
+
+def test_readme_dispatcher_example_prints_status_and_result(site: DemoSite) -> None:
+    """A plain script without async gets its result, and the status prints as a table."""
+    output = run_example(EXAMPLES[3], site)
+    assert "finished" in output
+    assert f"{site.url} succeeded {site.truth().pages[0].title}" in output
+
+
+def test_readme_has_no_example_without_a_test() -> None:
+    """Whoever adds an example adds its test."""
+    assert len(EXAMPLES) == 4

@@ -1,0 +1,254 @@
+"""Whatever happens in whatever order, the pool keeps its limits and its books equal what is really open."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from browsercrawl.config import PoolConfig
+from browsercrawl.errors import BrowsercrawlError, PoolSaturated
+from browsercrawl.events import Event, LeaseAcquired, LeaseReleased
+from browsercrawl.pool import Lease, Pool, PoolSize
+from browsercrawl.pool.stock import STOCK_PAGES
+from browsercrawl.ports import ContextOptions
+from browsercrawl.testing.fake_browser import NEVER, FakeBehaviour, FakeLauncher, FakePage, FakePageScript
+from browsercrawl.testing.virtual_clock import VirtualClock
+
+T = TypeVar("T")
+PAGES_MAX = 4
+CONTEXTS_MAX = 5
+SITES = {
+    "fine": FakePageScript(),
+    "hung": FakePageScript(hang="interruptible"),
+    "hung for good": FakePageScript(hang="for_good"),
+    "never closes": FakePageScript(close_s=NEVER),
+    "closes slowly": FakePageScript(close_s=3),
+    "slow": FakePageScript(call_s=1),
+    "crashes": FakePageScript(crash_s=0),
+    "lasting": FakePageScript(lasting=frozenset({"Page.route"})),
+    "lasting for its context": FakePageScript(context_lasting=frozenset({"BrowserContext.route"})),
+    "kills": FakePageScript(kills_browser=True),
+}
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """Random acquires, releases, cancels, deaths and limit changes, in random timing, on a virtual clock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.clock = VirtualClock()
+        self.behaviour = FakeBehaviour()
+        self.launcher = FakeLauncher(SITES, clock=self.clock, behaviour=self.behaviour)
+        self.events: list[Event] = []
+        self.acquiring: list[asyncio.Task[Lease]] = []
+        self.releasing: list[asyncio.Task[None]] = []
+        self.held: list[Lease] = []
+        self.limit_peak = PAGES_MAX
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run on the machine's loop."""
+        return self.loop.run_until_complete(work)
+
+    @initialize(
+        reuse=st.sampled_from(["clean", "keep", "never"]), page_visits=st.integers(1, 4), visits=st.integers(1, 6)
+    )
+    def make(self, reuse: str, page_visits: int, visits: int) -> None:
+        """Make the pool."""
+        self.pool = Pool(
+            self.launcher,
+            config=PoolConfig.model_validate(
+                {"reuse": reuse, "page_visits_max": page_visits, "context_visits_max": visits, "acquire_limit_s": 30}
+            ),
+            size=PoolSize(pages_max=PAGES_MAX, contexts_max=CONTEXTS_MAX),
+            context_options=lambda _session: ContextOptions(),
+            clock=self.clock,
+            emit=self.events.append,
+        )
+
+    @rule(session=st.sampled_from("abcdefg"), isolation=st.sampled_from(["session", "session", "request"]))
+    def acquire(self, session: str, isolation: Any) -> None:
+        """Ask for a lease; a full pool refuses."""
+
+        async def ask() -> None:
+            free = self.pool.free
+            task = asyncio.ensure_future(self.pool.acquire(session, isolation=isolation))
+            await asyncio.sleep(0)
+            if not free:
+                await asyncio.wait({task})
+                assert isinstance(task.exception(), PoolSaturated)
+                return
+            assert self.pool.free == free - 1 or task.done()
+            self.acquiring.append(task)
+
+        self.run(ask())
+
+    @precondition(lambda self: self.held)
+    @rule(which=st.integers(0, 99), site=st.sampled_from(sorted(SITES)), condemned=st.booleans(), wait=st.booleans())
+    def visit_and_release(self, which: int, site: str, condemned: bool, wait: bool) -> None:
+        """Visit a page of some temper and give it back."""
+        lease = self.held.pop(which % len(self.held))
+
+        async def visit() -> None:
+            page = lease.page
+            try:
+                await page.begin()
+                await page.goto(site, wait_until="commit", load_limit_s=1, limit_s=1)
+            except BrowsercrawlError:
+                pass
+            await lease.release(condemned="deadline" if condemned else None)
+
+        async def start() -> None:
+            task = asyncio.ensure_future(visit())
+            self.releasing.append(task)
+            await self.clock.settle()
+            if wait:
+                await self.clock.advance(2)
+
+        self.run(start())
+
+    @precondition(lambda self: self.acquiring or self.releasing)
+    @rule(which=st.integers(0, 99))
+    def cancel(self, which: int) -> None:
+        """Cancel an acquire or a release at whatever await it is."""
+        tasks = [*self.acquiring, *self.releasing]
+        task = tasks[which % len(tasks)]
+        if not task.done():
+            task.cancel()
+
+    @precondition(lambda self: self.held)
+    @rule(which=st.integers(0, 99))
+    def close_context(self, which: int) -> None:
+        """User code closes the context it was given; the pool sees it at the release."""
+        lease = self.held.pop(which % len(self.held))
+        page = lease.page.raw
+        assert isinstance(page, FakePage)
+
+        async def close_and_release() -> None:
+            page.context.end()
+            await lease.release(condemned="context_broken")
+
+        self.releasing.append(self.loop.create_task(close_and_release()))
+
+    @precondition(lambda self: self.launcher.browsers)
+    @rule(calls=st.integers(0, 3))
+    def kill_browser(self, calls: int) -> None:
+        """The browser dies, now or at one of its next calls."""
+        browser = self.launcher.browsers[-1]
+        if calls:
+            self.behaviour.dies_at_call = browser.calls + calls
+        else:
+            browser.die()
+
+    @rule(limit=st.integers(1, CONTEXTS_MAX))
+    def set_limit(self, limit: int) -> None:
+        """The limit changes."""
+        self.limit_peak = max(self.limit_peak, limit)
+
+        async def change() -> None:
+            self.pool.set_limit(limit)
+
+        self.run(change())
+
+    @rule(
+        page=st.sampled_from([0, 0, 1, 20]),
+        context=st.sampled_from([0, 0, 1, 20]),
+        close=st.sampled_from([0, 0, 1, NEVER]),
+        launch=st.sampled_from([0, 0, 2]),
+    )
+    def change_behaviour(self, page: float, context: float, close: float, launch: float) -> None:
+        """The browser gets slower or faster."""
+        self.behaviour.open_page_s, self.behaviour.open_context_s = page, context
+        self.behaviour.close_context_s, self.launcher.launch_s = close, launch
+
+    @rule(failures=st.integers(1, 6))
+    def fail_launches(self, failures: int) -> None:
+        """The next launches fail."""
+        self.launcher.fail_next = failures
+
+    @rule(seconds=st.sampled_from([0, 0.5, 3, 40]))
+    def pass_time(self, seconds: float) -> None:
+        """Time passes."""
+        self.run(self.clock.advance(seconds))
+
+    @invariant()
+    def books_equal_reality(self) -> None:
+        """Limits hold, the pool's counts are the browsers' counts, and nothing dead was handed out."""
+        if not hasattr(self, "pool"):
+            return
+        self.run(self.clock.settle())
+        for acquired in [task for task in self.acquiring if task.done()]:
+            self.acquiring.remove(acquired)
+            if acquired.cancelled() or acquired.exception() is not None:
+                assert acquired.cancelled() or isinstance(acquired.exception(), BrowsercrawlError)
+                continue
+            self.held.append(acquired.result())
+        for released in [task for task in self.releasing if task.done()]:
+            self.releasing.remove(released)
+            assert released.cancelled() or released.exception() is None
+        for lease in self.held:
+            assert lease.lost is not None or not lease.page.closed
+        self.check_books()
+
+    def check_books(self) -> None:
+        """Compare the books with the fakes."""
+        books = self.pool.statistics()
+        assert len({id(lease.page) for lease in self.held if lease.lost is None}) == sum(
+            lease.lost is None for lease in self.held
+        )
+        assert books.leases <= self.limit_peak
+        assert books.pages - books.pages_opening == self.launcher.pages_open
+        assert books.contexts + books.contexts_closing >= self.launcher.contexts_open
+        assert books.contexts <= CONTEXTS_MAX
+        assert books.pages - books.pages_closing <= self.limit_peak + STOCK_PAGES
+        assert self.launcher.browsers_open <= 1
+        assert self.launcher.misuse == []
+
+    def teardown(self) -> None:
+        """At rest all permits are free; after the close nothing is open, and each lease has ended once."""
+        try:
+            if hasattr(self, "pool"):
+                self.run(self.come_to_an_end())
+            assert asyncio.all_tasks(self.loop) == set()
+        finally:
+            for task in asyncio.all_tasks(self.loop):  # of a failed example
+                task.cancel()
+            self.run(asyncio.sleep(0))
+            self.loop.close()
+
+    async def come_to_an_end(self) -> None:
+        """Let all end, check that the pool is at rest, close it."""
+        kept, given_back = self.held[::2], self.held[1::2]
+        for lease in given_back:
+            self.releasing.append(asyncio.ensure_future(lease.release()))
+        await self.clock.advance(200)
+        for task in self.acquiring:
+            assert task.done()
+            if not task.cancelled() and task.exception() is None:
+                kept.append(task.result())
+        assert all(task.done() for task in self.releasing)
+        books = self.pool.statistics()
+        assert (books.leases, books.replacements, books.pages_opening) == (len(kept), 0, 0)
+        assert self.pool.free == max(0, self.pool.limit - len(kept))
+        self.check_books()
+        await self.clock.run_until(self.pool.close(limit_s=5))
+        await asyncio.gather(*(lease.release() for lease in kept))
+        assert (self.launcher.pages_open, self.launcher.contexts_open, self.launcher.browsers_open) == (0, 0, 0)
+        books = self.pool.statistics()
+        assert (books.leases, books.pages, books.contexts, books.contexts_closing) == (0, 0, 0, 0)
+        begun = Counter(event.lease_id for event in self.events if isinstance(event, LeaseAcquired))
+        ended = Counter(event.lease_id for event in self.events if isinstance(event, LeaseReleased))
+        assert begun == ended
+        assert set(begun.values()) <= {1}
+        await self.clock.settle()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+TestPoolMachine = PoolMachine.TestCase
+TestPoolMachine.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
