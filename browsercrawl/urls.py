@@ -20,6 +20,7 @@ _SHOWN_LENGTH_MAX = 200
 _ORIGIN = re.compile(r"\s*(?:https?:[/\\]*|[a-z][a-z0-9+.-]*:[/\\]+|[/\\]{2,})?", re.IGNORECASE)
 _AUTHORITY = re.compile(r"[^/\\?#]*")
 _PORT = re.compile(r"(?:\[[^\]]*\]|[^:]*)(?::\d*)?\Z")
+_LOOPBACK = re.compile(r"127(?:\.\d{1,3}){3}\Z")
 _QUERY = re.compile(r"[?#].+\Z", re.DOTALL)
 
 
@@ -92,4 +93,4 @@ def shown(url: str) -> str:
 
 def is_loopback(hostname: str) -> bool:
     """Tell whether a host name (from `Address.hostname`) names this very machine."""
-    return hostname == "localhost" or hostname.endswith(".localhost") or hostname.startswith("127.") or hostname == "[::1]"
+    return hostname in {"localhost", "[::1]"} or hostname.endswith(".localhost") or bool(_LOOPBACK.match(hostname))

@@ -44,6 +44,7 @@ class PlaywrightContext:
         self._marks: set[str] = set()
         self._closed = False
         self._answers_dialogs = True
+        self._pages_peak = 0
         self._opening = 0
         self._unclaimed: list[Page] = []
         self._pages: dict[Page, PlaywrightPage] = {}
@@ -66,9 +67,9 @@ class PlaywrightContext:
         return self._closed or self._link.gone() is not None
 
     @property
-    def pages(self) -> int:
-        """Pages opened by `new_page` that are open."""
-        return len(self._pages)
+    def pages_peak(self) -> int:
+        """The most pages of `new_page` that were ever open at once."""
+        return self._pages_peak
 
     def gone(self) -> BrowsercrawlError | None:
         """Return the error to raise when the browser or this context is gone, else None."""
@@ -91,6 +92,7 @@ class PlaywrightContext:
             session = await self._link.calls.run(BrowserContext.new_cdp_session(self._raw, raw), limit_s=left_s)
             page = PlaywrightPage(raw, session, self, self._link)
             self._pages[raw] = page
+            self._pages_peak = max(self._pages_peak, len(self._pages))
         except BaseException as error:
             if raw is not None:
                 self._spawn(self._link.calls.settled(raw.close(), limit_s=_CLOSE_LIMIT_S))

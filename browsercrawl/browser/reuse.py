@@ -132,9 +132,9 @@ async def _clean(page: "PlaywrightPage") -> tuple[str | None, int]:
     look, _ = await asyncio.gather(page.look(_look(token), limit_s=_LOOK_LIMIT_S), page.reset_history(_LOOK_LIMIT_S))
     leaving, frames, nodes = (int(part) for part in look.split(","))
     page.state.marked_at = None if token is None else page.state.navigations
-    if leaving or frames or not page.state.loaded:
-        if not await park(page):
-            return "it did not park on about:blank", nodes
+    must_leave = leaving or frames or not page.state.loaded
+    if must_leave and not await park(page):
+        return "it did not park on about:blank", nodes
     return None, nodes
 
 
@@ -161,10 +161,10 @@ async def _grown(page: "PlaywrightPage", growth_bytes_max: int, *, now: bool, li
 
     Chromium does not tell which renderer is a page's. So all are looked at (cheap, at most once a second), and only
     when one is too large is the page's own found by its CPU time. With one process per site the limit grows with the
-    pages in it.
+    pages that were in it at once: what they left is not given back when one of them closes.
     """
     link = page.link
-    pages = max(1, page.context.pages) if link.process_per_site else 1
+    pages = page.context.pages_peak if link.process_per_site else 1
     limit = RENDERER_BASE_BYTES + growth_bytes_max * pages
     large = await link.renderers.larger_than(limit, now=now, limit_s=limit_s)
     if large and await link.renderers.may_be(large, page.cpu_s, limit_s=limit_s):

@@ -76,7 +76,7 @@ def watch(subject: Any, note: Note) -> None:
         note: called before each lasting member does its work.
     """
     base = type(subject)
-    subject.__class__ = _watched(base)
+    subject.__class__ = _watched(typing.cast("Any", base))
     subject.browsercrawl_note = note
 
 

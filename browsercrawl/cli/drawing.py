@@ -251,7 +251,7 @@ def _near(path: Path) -> Path:
 
 
 def print_comparison(
-    parts: Sequence[tuple[str, int, int]], wrong: Sequence[str], console: Console | None = None
+    parts: Sequence[tuple[str, int, int]], wrong: Sequence[str], *, console: Console | None = None
 ) -> None:
     """Print how what was found compares with the truth.
 

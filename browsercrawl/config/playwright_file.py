@@ -128,7 +128,7 @@ class PlaywrightFile(_Options):
         return self
 
     def browser_fields(self) -> dict[str, Any]:
-        """Return the fields of `BrowserConfig` that this file sets, to be overridden by what the user says otherwise."""
+        """Return the fields of `BrowserConfig` that this file sets."""
         launch = self.launch_options.model_dump(exclude_none=True)
         context = self.context_options.model_dump(exclude_none=True)
         fields: dict[str, Any] = {}

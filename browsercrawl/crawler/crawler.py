@@ -1,16 +1,17 @@
 """`Crawler`: one configuration, one pool of warm contexts, one run at a time."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
-from browsercrawl.clock import SystemClock
-from browsercrawl.config import CrawlerConfig
+from browsercrawl.clock import Clock, SystemClock
+from browsercrawl.config import CrawlerConfig, LinksConfig
 from browsercrawl.crawler.handlers import HandlerTable, OnFailed
 from browsercrawl.crawler.run import Run, RunParts
 from browsercrawl.crawler.stream import Stream
 from browsercrawl.dispatcher import Seeds
-from browsercrawl.errors import CrawlerBusy, CrawlerClosed
+from browsercrawl.errors import CrawlerBusy, CrawlerClosed, InputError
 from browsercrawl.events import Emit, Event, Status, discard
 from browsercrawl.output import Summary
 from browsercrawl.pool import Pool, PoolSize
@@ -42,6 +43,7 @@ class Crawler:
         *,
         on_event: Emit | None = None,
         launch: LaunchBrowser | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """Make a crawler; nothing is started before the first run.
 
@@ -49,11 +51,12 @@ class Crawler:
             config: None: sensible defaults.
             on_event: gets every event, on the event loop; must be quick.
             launch: starts the browser; None: Chromium through Playwright.
+            clock: what pauses and limits run on; None: the machine's.
         """
         self.config = config or CrawlerConfig()
         self._on_event = on_event or discard
         self._launch = launch
-        self._clock = SystemClock()
+        self._clock: Clock = clock or SystemClock()
         self._handlers = HandlerTable()
         self._pool: Pool | None = None
         self._run: Run | None = None
@@ -97,6 +100,7 @@ class Crawler:
 
         Raises:
             CrawlerBusy: a run is going on. CrawlerClosed: the crawler was closed.
+            InputError: a single URL or request in place of many.
         """
         return Stream(self._new_run(seeds, buffered=True))
 
@@ -116,16 +120,22 @@ class Crawler:
         return await self._new_run(seeds, buffered=False).finish()
 
     async def fetch(self, url: str | Request) -> Result:
-        """Crawl one URL and return its result. It is a run of its own.
+        """Visit one URL and return its result. It is a run of its own; what its handler enqueues is not followed.
 
         Raises:
             InvalidURL: no http or https URL.
             CrawlerBusy: a run is going on; use `stream` for many URLs.
+            CrawlerClosed: the crawler was closed or stopped before there was a result.
+            BrowserNotFound, LaunchFailed: there is no browser.
         """
         if isinstance(url, str):
             address(url)
-        async with self.stream([url]) as stream:
-            return await anext(stream)
+        only = self.config.model_copy(update={"links": LinksConfig(max_requests=1)})
+        async with Stream(self._new_run([url], buffered=True, config=only)) as stream:
+            results = [result async for result in stream]
+        if not results:
+            raise CrawlerClosed("the crawler was stopped before there was a result")
+        return results[0]
 
     async def stop(self, *, drain_s: float | None = None) -> None:
         """End the run that is going on: nothing more is claimed, open pages get `drain_s`, then are put back.
@@ -165,13 +175,15 @@ class Crawler:
             await self._run.close()
         await self._close_pool()
 
-    def _new_run(self, seeds: Seeds, *, buffered: bool) -> Run:
+    def _new_run(self, seeds: Seeds, *, buffered: bool, config: CrawlerConfig | None = None) -> Run:
+        if isinstance(seeds, str | bytes | Request):  # iterables as well, but not of requests
+            raise InputError("give a list of URLs and requests, such as [url]; or use fetch for a single one")
         if self._closed:
             raise CrawlerClosed("this crawler was closed; make a new one")
         if self._run is not None and not self._run.is_over:
             raise CrawlerBusy("this crawler is running; wait for the run's end, or make another crawler")
         parts = RunParts(
-            config=self.config,
+            config=config or self.config,
             handlers=self._handlers,
             clock=self._clock,
             on_event=self._on_event,
@@ -191,11 +203,15 @@ class Crawler:
                 self._launch or self._playwright(),
                 config=config.pool,
                 size=PoolSize(pages_max=config.pages_max, contexts_max=config.contexts_max),
-                context_options=lambda session: options,
+                context_options=lambda _session: options,
                 clock=self._clock,
                 emit=self._emit,
             )
-            await pool.start()
+            try:
+                await pool.start()
+            except BaseException:  # cancelled as well: a launch that is going on must not outlive us
+                await pool.close(limit_s=config.pool.close_limit_s)
+                raise
             self._pool = pool
         return self._pool
 
@@ -214,4 +230,5 @@ class Crawler:
         if self._run is not None and not self._run.is_over:
             self._run.emit(event)
         else:
-            self._on_event(event)
+            with suppress(Exception):  # somebody else's code; a run's log would tell, but there is no run
+                self._on_event(event)

@@ -7,7 +7,7 @@ say so (`abandon`) without keeping anything alive.
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from enum import Enum
 
@@ -20,7 +20,7 @@ from browsercrawl.crawler.sink import RunSink
 from browsercrawl.crawler.stream import BUFFER_PER_PAGE, ResultBuffer
 from browsercrawl.crawler.watch import watch
 from browsercrawl.dispatcher import Dispatcher, Seeds, Wiring
-from browsercrawl.errors import BrowsercrawlError, InternalError
+from browsercrawl.errors import BrowsercrawlError
 from browsercrawl.events import Emit, Event, RunFinished, RunStarted, Status
 from browsercrawl.frontier import MemoryFrontier
 from browsercrawl.output import ArtifactStore, EventLog, FinishReason, Meter, ResultWriter, RunDirectory, Summary
@@ -91,6 +91,7 @@ class Run:
             clock=parts.clock, rules_of=slot_rules(parts.config.host), requests_max=parts.config.links.max_requests
         )
         self._dispatcher: Dispatcher | None = None
+        self._opening: asyncio.Future[Pool] | None = None
         self._pool: Pool | None = None
         self._last_status = Status()
 
@@ -102,7 +103,7 @@ class Run:
     # --- for the stream and the crawler ----------------------------------------------------------------------------
 
     async def take(self) -> Result | None:
-        """Return the next result; None at the end.
+        """Return the next result; None at the end, and after it.
 
         Raises:
             BrowsercrawlError, or what the input raised: once, after the last result.
@@ -131,8 +132,7 @@ class Run:
             await asyncio.shield(self._task)
         finally:
             await self.close()
-        if self.summary is None:
-            raise InternalError("the run was closed before it began")
+        assert self.summary is not None, "a run that ends without an error has a summary"
         return self.summary
 
     async def stop(self, drain_s: float) -> None:
@@ -147,25 +147,28 @@ class Run:
             return
         self._abandoned = True
         if self._task is None or self._task.get_loop().is_closed():
-            self._state = RunState.OVER
+            self._end()
         else:
             self._request_stop(FinishReason.STOPPED, 0.0)
 
     async def close(self) -> None:
         """End the run now and wait until nothing of it is left. Idempotent; raises nothing."""
         self.abandon()
-        if self._task is not None:
-            await asyncio.wait({self._task})
-            self._task = None if self._task.cancelled() or self._task.exception() is None else self._task
+        if self._before is not None:  # it never began, so it has not waited for that one either
+            await self._before.close()
+        if (task := self._task) is not None:
+            await asyncio.wait({task})
+            _ = task.cancelled() or task.exception()  # looked at, or asyncio would report it as never retrieved
             self._task = None
-        self._state = RunState.OVER
+        self._end()
 
     def emit(self, event: Event) -> None:
         """Take an event of this run."""
         if self._log is not None:
             self._log.emit(event)
         else:
-            self._parts.on_event(event)
+            with suppress(Exception):  # somebody else's code; the log would tell, but it is not open yet
+                self._parts.on_event(event)
 
     def status(self) -> Status:
         """Return how the run stands, or how it ended."""
@@ -178,32 +181,32 @@ class Run:
     def _begin(self) -> None:
         if self._state is RunState.NEW:
             self._state = RunState.RUNNING
+            self._started_at, self._started = self._parts.clock.utc(), self._parts.clock.now()
             self._task = asyncio.create_task(self._run(), name=f"run {self._id}")
+            self._task.add_done_callback(lambda _: self._end())
+
+    def _end(self) -> None:
+        self._state = RunState.OVER
+        if self._buffer is not None:
+            self._buffer.end()
 
     def _request_stop(self, reason: FinishReason, drain_s: float) -> None:
         if self._stop_reason is None:
             self._stop_reason = reason
         if self._dispatcher is not None:
             self._dispatcher.stop(drain_s)
-        elif self._task is not None:
-            self._task.cancel()  # it has not come to its dispatcher yet: the browser is being launched
+        elif self._opening is not None:
+            self._opening.cancel()
+
+    def _is_stopping(self) -> bool:
+        return self._stop_reason is not None
 
     async def _run(self) -> None:
-        try:
-            if self._before is not None:
-                await self._before.close()
-                self._before = None
-            async with AsyncExitStack() as stack:
-                await self._carry_out(stack)
-        except asyncio.CancelledError:
-            if self._stop_reason is None:
-                raise
-        finally:
-            if self._parts.after is not None:
-                await self._parts.after()
-            self._state = RunState.OVER
-            if self._buffer is not None:
-                self._buffer.end()
+        if self._before is not None:
+            await self._before.close()
+            self._before = None
+        async with AsyncExitStack() as stack:
+            await self._carry_out(stack)
 
     async def _carry_out(self, stack: AsyncExitStack) -> None:
         parts, config = self._parts, self._parts.config
@@ -215,6 +218,8 @@ class Run:
             listeners=[lambda stamped: parts.on_event(stamped.event)],
         )
         stack.push_async_callback(self._log.close)
+        if parts.after is not None:  # before the log is closed, which shall hold the browser's end as well
+            stack.push_async_callback(parts.after)
         writer = ResultWriter(directory.results) if directory else None
         if writer is not None:
             stack.push_async_callback(writer.close)
@@ -224,12 +229,27 @@ class Run:
             )
         )
         try:
-            self._pool = await parts.open_pool()
-            await self._crawl(self._pool, writer, ArtifactStore(directory.artifacts) if directory else None)
+            self._pool = await self._open_pool()
+            if self._pool is not None:
+                await self._crawl(self._pool, writer, ArtifactStore(directory.artifacts) if directory else None)
         except Exception as error:
             self._finish(FinishReason.FAILED, directory, detail=_described(error))
             raise
         self._finish(self._reason(), directory, detail=None)
+
+    async def _open_pool(self) -> Pool | None:
+        """Return the pool; None when the run was stopped before or while the browser was launched."""
+        if self._is_stopping():
+            return None
+        self._opening = asyncio.ensure_future(self._parts.open_pool())
+        try:
+            return await self._opening
+        except asyncio.CancelledError:
+            if not self._is_stopping():
+                raise
+            return None
+        finally:
+            self._opening = None
 
     async def _crawl(self, pool: Pool, writer: ResultWriter | None, store: ArtifactStore | None) -> None:
         parts = self._parts
@@ -253,6 +273,8 @@ class Run:
             store_file=store_file if store else None,
         )
         self._dispatcher = Dispatcher(wiring, parts.config)
+        if self._is_stopping():  # asked for in the very moment the browser was up
+            self._dispatcher.stop(0.0)
         pulse = asyncio.create_task(
             watch(
                 parts.clock,
@@ -268,6 +290,8 @@ class Run:
         finally:
             pulse.cancel()
             await asyncio.wait({pulse})
+        if not pulse.cancelled():
+            pulse.result()  # it ends by itself only with an error
 
     def _finish(self, reason: FinishReason, directory: RunDirectory | None, *, detail: str | None) -> None:
         """Make the summary, tell it, write it."""
@@ -349,7 +373,7 @@ class Run:
 
 
 def _options(config: CrawlerConfig) -> dict[str, JsonValue]:
-    return config.model_dump(mode="json")
+    return config.model_dump(mode="json", fallback=str)
 
 
 def _described(error: BaseException) -> str:

@@ -43,7 +43,7 @@ class Spool(Generic[M]):
             self._head.append(item)
             return
         if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="browsercrawl-spool-")
+            self._file = tempfile.TemporaryFile(prefix="browsercrawl-spool-")  # noqa: SIM115 - lives as long as we do
         self._file.seek(0, 2)
         # Not pydantic's own JSON: it refuses half a surrogate pair, which scripts and JSON files may well hold.
         self._file.write(json.dumps(item.model_dump(mode="json")).encode() + b"\n")

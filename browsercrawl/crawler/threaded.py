@@ -1,11 +1,13 @@
 """`CrawlDispatcher`: the same engine for plain scripts and notebooks, without `async`.
 
-A thread of its own runs the event loop with a `Crawler` in it. The caller's threads and the loop meet in two spools (tasks
-in, results out) and a handful of counters, all guarded by one condition; the loop is never waited for with it held.
+A thread of its own runs the event loop with a `Crawler` in it. The caller's threads and the loop meet in two spools
+(tasks in, results out) and a handful of counters, all guarded by one condition; the loop is never waited for with it
+held. Callbacks are put on the loop only with it held, and only before the crawl ends: so none is ever lost.
 """
 
 import asyncio
 import atexit
+import concurrent.futures
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -42,7 +44,8 @@ class CrawlDispatcher:
         >>> for result in dispatcher.results(): print(result.title)          # doctest: +SKIP
         >>> dispatcher.stop()                                                # doctest: +SKIP
 
-    An error of the engine itself (such as no browser) is raised from the next call of any method.
+    An error of the engine itself (such as no browser) is raised from the next call of any method, and from later ones
+    but `stop`.
     """
 
     def __init__(self, config: CrawlerConfig | None = None, *, launch: LaunchBrowser | None = None) -> None:
@@ -62,10 +65,12 @@ class CrawlDispatcher:
         self._stopped = False
         self._ended = False
         self._error: BaseException | None = None
+        self._told = False
         self._last_status: Status | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._added: asyncio.Event | None = None
         self._crawler: Crawler | None = None
+        self._stopping: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -104,9 +109,9 @@ class CrawlDispatcher:
             fingerprint = bytes.fromhex(request.id)
             if fingerprint in self._known:
                 return request.id
+            self._tasks.put(request)
             self._known.add(fingerprint)
             self._open += 1
-            self._tasks.put(request)
             if self._loop is not None and self._added is not None:
                 self._loop.call_soon_threadsafe(self._added.set)
         return request.id
@@ -127,6 +132,8 @@ class CrawlDispatcher:
                     self._check(usable=False)
                     left_s = None if deadline is None else deadline - time.monotonic()
                     if self._open == 0 or self._ended or self._thread is None or (left_s is not None and left_s <= 0):
+                        if self._ended:
+                            self._results.close()
                         return
                     self._changed.wait(left_s)
                 result = self._results.take()
@@ -139,15 +146,15 @@ class CrawlDispatcher:
         Raises:
             BrowsercrawlError: the engine has failed.
         """
+        answer: concurrent.futures.Future[Status] = concurrent.futures.Future()
         with self._changed:
             self._check(usable=False)
-            loop, crawler, last = self._loop, self._crawler, self._last_status
             waiting = len(self._tasks)
-        if loop is None or crawler is None:
-            return last or Status(queued=waiting)
-        asked = asyncio.run_coroutine_threadsafe(_status_of(crawler), loop)
+            if self._loop is None or self._crawler is None:
+                return self._last_status or Status(queued=waiting)
+            self._loop.call_soon_threadsafe(_answer, self._crawler, answer)
         try:
-            status = asked.result(STATUS_LIMIT_S)
+            status = answer.result(STATUS_LIMIT_S)
         except TimeoutError as error:
             raise InternalError(f"the crawl's event loop did not answer within {STATUS_LIMIT_S:g} s") from error
         return status.model_copy(update={"queued": status.queued + waiting})
@@ -156,18 +163,26 @@ class CrawlDispatcher:
         """Finish open pages for up to `drain_s` seconds, then end everything. Idempotent; runs at exit.
 
         Results that are there can still be taken.
+
+        Raises:
+            BrowsercrawlError: the engine has failed, and no other call has said so yet.
         """
         with self._changed:
             self._stopped = True
-            thread, loop, crawler = self._thread, self._loop, self._crawler
+            thread = self._thread
             if thread is None:
                 self._ended = True
+                self._tasks.close()
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._begin_stop, drain_s)
+            self._changed.notify_all()
         atexit.unregister(self.stop)
         if thread is None or thread is threading.current_thread():
             return
-        if loop is not None and crawler is not None and thread.is_alive():
-            asyncio.run_coroutine_threadsafe(crawler.stop(drain_s=drain_s), loop)
         thread.join(drain_s + STOP_MARGIN_S)
+        with self._changed:
+            if not self._told:
+                self._check(usable=False)
 
     def __enter__(self) -> Self:
         self.start()
@@ -184,29 +199,39 @@ class CrawlDispatcher:
         error: BaseException | None = None
         try:
             asyncio.run(self._crawl())
-        except Exception as raised:  # noqa: BLE001 - the thread's boundary: kept for the caller's next call
+        except BaseException as raised:  # noqa: BLE001 - the thread's boundary: kept for the caller's next call
             error = raised
         with self._changed:
             self._error = error
             self._ended = True
-            self._loop = self._crawler = self._added = None
             self._tasks.close()
             self._changed.notify_all()
 
     async def _crawl(self) -> None:
         crawler = Crawler(self._config, on_event=self._on_event, launch=self._launch)
+        added = asyncio.Event()
         with self._changed:
-            self._loop, self._added, self._crawler = asyncio.get_running_loop(), asyncio.Event(), crawler
             if self._stopped:
                 return
-        async with crawler, crawler.stream(self._take_tasks(self._added)) as results:
-            async for result in results:
-                with self._changed:
-                    self._results.put(result)
-                    self._open -= 1
-                    self._changed.notify_all()
+            self._loop, self._added, self._crawler = asyncio.get_running_loop(), added, crawler
+        try:
+            async with crawler, crawler.stream(self._take_tasks(added)) as results:
+                async for result in results:
+                    with self._changed:
+                        self._results.put(result)
+                        self._open -= 1
+                        self._changed.notify_all()
+        finally:
             with self._changed:
                 self._last_status = crawler.status()
+                self._loop = self._crawler = self._added = None
+            await asyncio.sleep(0)  # what was put on the loop before runs now
+            if self._stopping is not None:
+                await asyncio.wait({self._stopping})
+
+    def _begin_stop(self, drain_s: float) -> None:
+        if self._crawler is not None:
+            self._stopping = asyncio.ensure_future(self._crawler.stop(drain_s=drain_s))
 
     async def _take_tasks(self, added: asyncio.Event) -> AsyncIterator[Request]:
         while True:
@@ -229,10 +254,14 @@ class CrawlDispatcher:
 
     def _check(self, *, usable: bool) -> None:
         if self._error is not None:
+            self._told = True
             raise self._error
         if usable and (self._stopped or self._ended):
             raise CrawlerClosed("this CrawlDispatcher was stopped; make a new one")
 
 
-async def _status_of(crawler: Crawler) -> Status:
-    return crawler.status()
+def _answer(crawler: Crawler, answer: "concurrent.futures.Future[Status]") -> None:
+    try:
+        answer.set_result(crawler.status())
+    except Exception as error:  # noqa: BLE001 - handed to the thread that asked
+        answer.set_exception(error)

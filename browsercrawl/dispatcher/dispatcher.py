@@ -252,6 +252,6 @@ class Dispatcher:
             for task in self._visits:
                 task.cancel()
             await asyncio.wait(self._visits)
-        for claim in claims:  # a visit cancelled before its first step released nothing; settled claims stay as they are
+        for claim in claims:  # a visit cancelled before its first step released nothing; settled claims stay so
             await self._w.frontier.release(claim, spent=False)
         await self._w.visitor.close()

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 
 from browsercrawl.config import LinksConfig
 from browsercrawl.errors import InvalidURL
@@ -63,10 +64,8 @@ class LinkFollower:
         hosts = {parent.address.host}
         if parent.depth == 0:
             # A seed that redirects (example.com to www.example.com) means the site it leads to.
-            try:
+            with suppress(InvalidURL):  # a final address like about:blank or data: widens nothing
                 hosts.add(address(final_url).host)
-            except InvalidURL:
-                pass  # a final address like about:blank or data: widens nothing
         return hosts
 
     def _sort_in(

@@ -13,8 +13,8 @@ from typing import Literal
 from browsercrawl.clock import Clock
 from browsercrawl.errors import (
     Blocked,
-    BrowserError,
     BrowsercrawlError,
+    BrowserError,
     CallTimeout,
     DeadlineExceeded,
     DownloadRefused,
@@ -164,7 +164,9 @@ class Visitor:
         with progress.enter(Phase.CAPTURE):
             await self._capture(page, plan, progress, remaining_s)
 
-    async def _capture(self, page: PagePort, plan: VisitPlan, progress: _Progress, remaining_s: Callable[[], float]) -> None:
+    async def _capture(
+        self, page: PagePort, plan: VisitPlan, progress: _Progress, remaining_s: Callable[[], float]
+    ) -> None:
         saved_text: set[Capture] = {name for name in _TEXT if name in plan.save}
         followed: set[Capture] = {"links"} if plan.follow else set()
         want = plan.capture | saved_text | followed

@@ -35,8 +35,8 @@ def test_wheel_holds_the_package_and_nothing_else(tmp_path: Path, monkeypatch: p
         shipped = {name for name in wheel.namelist() if name.startswith("browsercrawl/")}
         others = {name.partition("/")[0] for name in wheel.namelist()} - {"browsercrawl"}
         licences = [name for name in wheel.namelist() if name.endswith("/LICENSE")]
-    files = (path for path in (ROOT / "browsercrawl").rglob("*") if path.is_file() and path.suffix != ".pyc")
-    assert shipped == {path.relative_to(ROOT).as_posix() for path in files}
+    files = (path.relative_to(ROOT) for path in (ROOT / "browsercrawl").rglob("*") if path.is_file())
+    assert shipped == {path.as_posix() for path in files if not re.search(r"__pycache__|/\.", path.as_posix())}
     assert "browsercrawl/py.typed" in shipped
     assert len(licences) == 1
     assert [name.partition("-")[0] for name in others] == ["browsercrawl"]  # its .dist-info

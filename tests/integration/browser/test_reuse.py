@@ -14,12 +14,15 @@ from browsercrawl.testing import DemoSite
 if TYPE_CHECKING:
     from tests.integration.browser.conftest import Site, Tab
 
-FILLED = "<title>filled</title><script>window.name='mine';sessionStorage.setItem('a','1');localStorage.setItem('b','2')</script>"
+FILLED = (
+    "<title>filled</title><script>window.name='mine';"
+    "sessionStorage.setItem('a','1');localStorage.setItem('b','2')</script>"
+)
 TRACES = "JSON.stringify([window.name, sessionStorage.length, history.length])"
 
 
 async def test_recondition_page_that_filled_tab_storage_leaves_nothing_of_the_tab(site: "Site", tab: "Tab") -> None:
-    """window.name, sessionStorage and history are as in a new page (about:blank, then the document); localStorage belongs to the session."""
+    """window.name, sessionStorage and history are as in a new page; localStorage belongs to the session."""
     await tab.visit(site.url("/a", FILLED))
     assert await tab.visit(site.url("/"), TRACES) == '["",0,2]'
     assert await tab.visit(site.url("/"), "localStorage.getItem('b')") == "2"

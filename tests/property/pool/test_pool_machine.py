@@ -49,6 +49,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.releasing: list[asyncio.Task[None]] = []
         self.held: list[Lease] = []
         self.limit_peak = PAGES_MAX
+        self.cancelled = 0
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run on the machine's loop."""
@@ -70,11 +71,14 @@ class PoolMachine(RuleBasedStateMachine):
             emit=self.events.append,
         )
 
-    @rule(session=st.sampled_from("abcdefg"), isolation=st.sampled_from(["session", "session", "request"]))
-    def acquire(self, session: str, isolation: Any) -> None:
-        """Ask for a lease; a full pool refuses."""
+    @rule(
+        sessions=st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=4),
+        isolation=st.sampled_from(["session", "session", "request"]),
+    )
+    def acquire(self, sessions: list[str], isolation: Any) -> None:
+        """Ask for leases, all at once; a full pool refuses."""
 
-        async def ask() -> None:
+        async def ask(session: str) -> None:
             free = self.pool.free
             task = asyncio.ensure_future(self.pool.acquire(session, isolation=isolation))
             await asyncio.sleep(0)
@@ -85,7 +89,8 @@ class PoolMachine(RuleBasedStateMachine):
             assert self.pool.free == free - 1 or task.done()
             self.acquiring.append(task)
 
-        self.run(ask())
+        for session in sessions:
+            self.run(ask(session))
 
     @precondition(lambda self: self.held)
     @rule(which=st.integers(0, 99), site=st.sampled_from(sorted(SITES)), condemned=st.booleans(), wait=st.booleans())
@@ -118,7 +123,21 @@ class PoolMachine(RuleBasedStateMachine):
         tasks = [*self.acquiring, *self.releasing]
         task = tasks[which % len(tasks)]
         if not task.done():
+            self.cancelled += task in self.acquiring  # each may leave a context of its own to be closed
             task.cancel()
+
+    @precondition(lambda self: self.held)
+    @rule()
+    def release_all(self) -> None:
+        """All visits end well, one after the other."""
+
+        async def release() -> None:
+            for lease in self.held:
+                await lease.release()
+
+        self.releasing.append(self.loop.create_task(release()))
+        self.run(self.clock.settle())
+        self.held.clear()
 
     @precondition(lambda self: self.held)
     @rule(which=st.integers(0, 99))
@@ -156,9 +175,9 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(
         page=st.sampled_from([0, 0, 1, 20]),
-        context=st.sampled_from([0, 0, 1, 20]),
+        context=st.sampled_from([0, 0, 0, 1, 20]),
         close=st.sampled_from([0, 0, 1, NEVER]),
-        launch=st.sampled_from([0, 0, 2]),
+        launch=st.sampled_from([0, 0, 0, 2]),
     )
     def change_behaviour(self, page: float, context: float, close: float, launch: float) -> None:
         """The browser gets slower or faster."""
@@ -205,6 +224,7 @@ class PoolMachine(RuleBasedStateMachine):
         assert books.contexts + books.contexts_closing >= self.launcher.contexts_open
         assert books.contexts <= CONTEXTS_MAX
         assert books.pages - books.pages_closing <= self.limit_peak + STOCK_PAGES
+        assert books.replacements <= self.limit_peak + self.cancelled
         assert self.launcher.browsers_open <= 1
         assert self.launcher.misuse == []
 

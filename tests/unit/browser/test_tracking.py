@@ -26,7 +26,7 @@ def test_watch_lasting_member_is_noted_with_its_arguments(base: type, name: str)
     """Each lasting member is noted before it does its work; the object stays what it was."""
     is_property = isinstance(inspect.getattr_static(base, name), property)
     noted: list[tuple[str, tuple[Any, ...]]] = []
-    subject = object.__new__(base)  # no page behind it
+    subject: Any = object.__new__(base)  # no page behind it
     watch(subject, lambda label, args: noted.append((label, args)))
     assert isinstance(subject, base)
     try:
@@ -44,7 +44,7 @@ def test_watch_lasting_member_is_noted_with_its_arguments(base: type, name: str)
 @pytest.mark.parametrize("base", LASTING, ids=lambda base: base.__name__)
 def test_watch_harmless_members_are_playwrights_own(base: type) -> None:
     """Nothing harmless is wrapped: it costs nothing."""
-    subject = object.__new__(base)  # no page behind it
+    subject: Any = object.__new__(base)  # no page behind it
     watch(subject, lambda label, args: None)
     for name in HARMLESS[base]:
         assert inspect.getattr_static(type(subject), name) is inspect.getattr_static(base, name)
