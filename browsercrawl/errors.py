@@ -350,7 +350,7 @@ def disposition_of(error: BaseException) -> Disposition:
     return error.disposition if isinstance(error, BrowsercrawlError) else Disposition.DROP
 
 
-class HandlerSignal(Exception):  # noqa: N818 - a word a handler says, not a failure
+class HandlerSignal(Exception):
     """Base of what a handler raises to end its visit on purpose."""
 
     def __init__(self, reason: str) -> None:

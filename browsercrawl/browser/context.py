@@ -90,7 +90,7 @@ class PlaywrightContext:
             left_s = deadline - asyncio.get_running_loop().time()
             # The class's own method: called on the object it would be noted as the user's.
             session = await self._link.calls.run(BrowserContext.new_cdp_session(self._raw, raw), limit_s=left_s)
-            page = PlaywrightPage(raw, session, self, self._link)
+            page = PlaywrightPage(raw, session, context=self, link=self._link)
             self._pages[raw] = page
             self._pages_peak = max(self._pages_peak, len(self._pages))
         except BaseException as error:

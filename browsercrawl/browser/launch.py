@@ -47,7 +47,7 @@ _ANSWER_LIMIT_S = 5.0
 class PlaywrightBrowser:
     """A browser process with a driver of its own; see `ports.BrowserPort`."""
 
-    def __init__(self, driver: Driver, raw: Browser, config: BrowserConfig, facts: BrowserFacts) -> None:
+    def __init__(self, driver: Driver, raw: Browser, *, config: BrowserConfig, facts: BrowserFacts) -> None:
         self._driver = driver
         self._raw = raw
         self._config = config
@@ -254,7 +254,7 @@ async def _start_with(
         sandbox=not sandbox,
         sandbox_reason=sandbox,
     )
-    browser = PlaywrightBrowser(driver, raw, config, facts)
+    browser = PlaywrightBrowser(driver, raw, config=config, facts=facts)
     await browser.prepare(session, limit_s=left_s())
     return browser
 

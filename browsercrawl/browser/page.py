@@ -69,7 +69,7 @@ _HREFS = """(elements) => {
 class PlaywrightPage:
     """See `ports.PagePort`."""
 
-    def __init__(self, raw: Page, session: CDPSession, context: "PlaywrightContext", link: Link) -> None:
+    def __init__(self, raw: Page, session: CDPSession, *, context: "PlaywrightContext", link: Link) -> None:
         self._raw = raw
         self._session = session
         self.context = context

@@ -35,34 +35,55 @@ class BrowserConfig(_Model):
     executable: Path | None = Field(default=None, description="Path of the Chromium to use; None: look for one.")
     binary: Literal["shell", "full"] = Field(default="shell", description="Headless shell (cheaper) or full Chromium.")
     headed: bool = Field(default=False, description="Show the browser's window; needs full Chromium and a display.")
-    process_per_site: bool = Field(default=False, description="All pages of a site share one renderer: cheaper, one fate.")
+    process_per_site: bool = Field(
+        default=False, description="All pages of a site share one renderer: cheaper, one fate."
+    )
     sandbox: Literal["auto", "require", "off"] = Field(
         default="auto", description="auto: use Chromium's sandbox where it starts, else warn; require: else refuse."
     )
     block: frozenset[ResourceType] = Field(default=frozenset(), description="Resource types never fetched.")
     user_agent: str | None = Field(default=None, description="None: Chromium's own.")
-    proxy: str | None = Field(default=None, description="Proxy server URL, such as http://host:port; no credentials yet.")
+    proxy: str | None = Field(
+        default=None, description="Proxy server URL, such as http://host:port; no credentials yet."
+    )
     launch_options: dict[str, Any] = Field(default_factory=dict, description="Playwright's launch options, snake_case.")
-    context_options: dict[str, Any] = Field(default_factory=dict, description="Playwright's context options, snake_case.")
-    launch_limit_s: Annotated[float, Field(gt=0, le=600)] = Field(default=60, description="A launch may take this long.")
+    context_options: dict[str, Any] = Field(
+        default_factory=dict, description="Playwright's context options, snake_case."
+    )
+    launch_limit_s: Annotated[float, Field(gt=0, le=600)] = Field(
+        default=60, description="A launch may take this long."
+    )
 
 
 class PoolConfig(_Model):
     """How pages and contexts are lent, reused and replaced."""
 
     reuse: Literal["clean", "keep", "never"] = Field(
-        default="clean", description="clean: pages are reused and cleaned; keep: reused as they are; never: a new page each."
+        default="clean",
+        description="clean: pages are reused and cleaned; keep: reused as they are; never: a new page each.",
     )
-    page_visits_max: int = Field(default=25, ge=1, description="A page is replaced after so many visits (measured best).")
-    context_visits_max: int = Field(default=1000, ge=1, description="A context is replaced after so many visits: contexts wear.")
-    contexts_max: int | None = Field(default=None, ge=1, description="Open contexts; None: as many as pages, 8 at least.")
-    growth_bytes_max: int = Field(default=64_000_000, ge=0, description="A page whose renderer grew by more is replaced.")
+    page_visits_max: int = Field(
+        default=25, ge=1, description="A page is replaced after so many visits (measured best)."
+    )
+    context_visits_max: int = Field(
+        default=1000, ge=1, description="A context is replaced after so many visits: contexts wear."
+    )
+    contexts_max: int | None = Field(
+        default=None, ge=1, description="Open contexts; None: as many as pages, 8 at least."
+    )
+    growth_bytes_max: int = Field(
+        default=64_000_000, ge=0, description="A page whose renderer grew by more is replaced."
+    )
     tab_storage: Literal["clear", "keep"] = Field(
         default="clear", description="keep: sessionStorage survives from visit to visit, for apps with a token in it."
     )
     isolation: Isolation = Field(default="session", description="request: every request gets a context of its own.")
-    acquire_limit_s: Annotated[float, Field(gt=0)] = Field(default=60, description="Making a page ready may take this long.")
-    close_limit_s: Annotated[float, Field(gt=0)] = Field(default=5, description="Closing a page or a context, likewise.")
+    acquire_limit_s: Annotated[float, Field(gt=0)] = Field(
+        default=60, description="Making a page ready may take this long."
+    )
+    close_limit_s: Annotated[float, Field(gt=0)] = Field(
+        default=5, description="Closing a page or a context, likewise."
+    )
 
 
 class VisitConfig(_Model):
@@ -75,7 +96,9 @@ class VisitConfig(_Model):
         default=frozenset({"html", "text", "links"}), description="What each result carries besides the title."
     )
     save: frozenset[Saved] = Field(default=frozenset(), description="What goes to the run directory's artifacts.")
-    accept_status: frozenset[int] = Field(default=frozenset(), description="HTTP statuses taken as success besides 2xx.")
+    accept_status: frozenset[int] = Field(
+        default=frozenset(), description="HTTP statuses taken as success besides 2xx."
+    )
 
 
 class RetryConfig(_Model):
@@ -84,7 +107,9 @@ class RetryConfig(_Model):
     retries: int = Field(default=2, ge=0, le=100, description="Further attempts after the first.")
     backoff_s: Seconds = Field(default=1.0, description="Pause before the first retry; doubles with each.")
     backoff_max_s: Seconds = Field(default=60.0, description="The pause never grows past this.")
-    stalls_max: int = Field(default=3, ge=1, description="Deaths of the browser, while visited alone, before giving up.")
+    stalls_max: int = Field(
+        default=3, ge=1, description="Deaths of the browser, while visited alone, before giving up."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -224,9 +224,7 @@ class Run:
         if writer is not None:
             stack.push_async_callback(writer.close)
         self.emit(
-            RunStarted(
-                version=VERSION, profile=config.profile, concurrency=config.pages_max, options=_options(config)
-            )
+            RunStarted(version=VERSION, profile=config.profile, concurrency=config.pages_max, options=_options(config))
         )
         try:
             self._pool = await self._open_pool()
@@ -340,9 +338,7 @@ class Run:
         config = self._parts.config
         if config.output is None:
             return None
-        directory = RunDirectory.create(
-            config.output, host="run", clock=self._parts.clock, options=_options(config)
-        )
+        directory = RunDirectory.create(config.output, host="run", clock=self._parts.clock, options=_options(config))
         return stack.enter_context(directory)
 
     def _status_now(self, pool: Pool) -> Status:

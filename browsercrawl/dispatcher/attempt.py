@@ -110,9 +110,7 @@ class Attempts:
 
     async def _visit(self, claim: Claim, lease: Lease, plan: VisitPlan) -> VisitOutcome:
         request = claim.request
-        self._w.emit(
-            VisitStarted(request_id=request.id, url=request.url, attempt=claim.attempt, lease_id=lease.id)
-        )
+        self._w.emit(VisitStarted(request_id=request.id, url=request.url, attempt=claim.attempt, lease_id=lease.id))
         history = self._histories.setdefault(request.id, History())
         history.started_at = history.started_at or self._w.clock.utc()
         try:

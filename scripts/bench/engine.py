@@ -38,7 +38,7 @@ async def crawl(size: int) -> tuple[float, float]:
     config = CrawlerConfig.load({"concurrency": CONCURRENCY, "visit": {"capture": ["html", "text"]}})
     done = 0
     started = time.process_time()
-    async with Crawler(config, launch=fake_launcher(lambda url: PAGE)) as crawler, crawler.stream(urls()) as stream:
+    async with Crawler(config, launch=fake_launcher(lambda _url: PAGE)) as crawler, crawler.stream(urls()) as stream:
         async for result in stream:
             assert result.outcome == "succeeded", result
             done += 1

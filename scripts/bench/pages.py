@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 from urllib.request import urlopen
 
 from tree_cpu import measured_run
@@ -94,6 +95,22 @@ def crawl(subject: str, base: str, count: int) -> None:
     print(json.dumps({"links": links, "seconds": time.monotonic() - started}))
 
 
+class Measured(NamedTuple):
+    """What one run of one subject took."""
+
+    cpu_s: float
+    wall_s: float
+    links: int
+
+
+def measured(subject: str, base: str, count: int) -> Measured:
+    """Run a subject in a process of its own."""
+    command = [sys.executable, __file__, "--one", subject, "--base", base, "--count", str(count)]
+    cpu_s, output = measured_run(command)
+    report = json.loads(output.splitlines()[-1])
+    return Measured(cpu_s, report["seconds"], report["links"])
+
+
 def compare(rounds: int, short: int, long: int) -> None:
     """Run all subjects in turn and print the table."""
     server = subprocess.Popen(
@@ -107,15 +124,10 @@ def compare(rounds: int, short: int, long: int) -> None:
         for number in range(rounds):
             seen = set()
             for subject in SUBJECTS:
-                cpu_s, wall_s = {}, {}
-                for count in (short, long):
-                    command = [sys.executable, __file__, "--one", subject, "--base", base, "--count", str(count)]
-                    cpu_s[count], output = measured_run(command)
-                    report = json.loads(output.splitlines()[-1])
-                    wall_s[count] = report["seconds"]
-                seen.add(report["links"])
-                costs[subject].append((cpu_s[long] - cpu_s[short]) / (long - short))
-                speeds[subject].append((long - short) / (wall_s[long] - wall_s[short]))
+                start, whole = measured(subject, base, short), measured(subject, base, long)
+                seen.add(whole.links)
+                costs[subject].append((whole.cpu_s - start.cpu_s) / (long - short))
+                speeds[subject].append((long - short) / (whole.wall_s - start.wall_s))
             assert len(seen) == 1, f"the subjects saw different pages: {seen}"
             line = "  ".join(f"{subject} {costs[subject][-1] * 1000:6.1f} ms" for subject in SUBJECTS)
             print(f"round {number + 1}: {line}", flush=True)

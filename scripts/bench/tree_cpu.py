@@ -1,4 +1,4 @@
-"""CPU seconds of a command and everything it starts, by cgroup where that is allowed, else by what the kernel sums up."""
+"""CPU seconds of a command and all it starts: by cgroup where that is allowed, else by what the kernel sums up."""
 
 import os
 import resource
@@ -23,9 +23,9 @@ def measured_run(command: Sequence[str]) -> tuple[float, str]:
     group = _make_group()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     try:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, preexec_fn=(lambda: _enter(group)) if group else None
-        )
+        # The shell enters the group before it becomes the command, so that nothing of it is missed.
+        entered = ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(group), *command] if group else command
+        process = subprocess.Popen(entered, stdout=subprocess.PIPE, text=True)
         output, _ = process.communicate()
         if process.returncode != 0:
             raise subprocess.CalledProcessError(process.returncode, command, output)
@@ -43,10 +43,6 @@ def _make_group() -> Path | None:
     if parent is None or not os.access(parent, os.W_OK):
         return None
     return Path(tempfile.mkdtemp(prefix="browsercrawl-bench-", dir=parent))
-
-
-def _enter(group: Path) -> None:
-    (group / "cgroup.procs").write_text(str(os.getpid()))
 
 
 def _group_cpu_s(group: Path) -> float:

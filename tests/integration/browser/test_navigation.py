@@ -16,6 +16,7 @@ from browsercrawl.errors import (
     PageClosed,
     SelectorMissing,
 )
+from browsercrawl.request import WaitUntil
 from browsercrawl.testing import DemoSite
 
 if TYPE_CHECKING:
@@ -123,10 +124,10 @@ async def test_goto_old_page_that_keeps_moving_gives_the_new_address(site: "Site
 
 
 @pytest.mark.parametrize("wait_until", ["commit", "domcontentloaded", "networkidle"])
-async def test_goto_other_waits_return(site: "Site", tab: "Tab", wait_until: str) -> None:
+async def test_goto_other_waits_return(site: "Site", tab: "Tab", wait_until: WaitUntil) -> None:
     """Each way to wait ends."""
     await tab.page.begin()
-    seen = await tab.page.goto(site.url("/"), wait_until=wait_until, load_limit_s=5, limit_s=6)  # type: ignore[arg-type]
+    seen = await tab.page.goto(site.url("/"), wait_until=wait_until, load_limit_s=5, limit_s=6)
     assert (seen.status, seen.loaded) == (200, True)
 
 

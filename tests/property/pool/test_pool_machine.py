@@ -72,13 +72,14 @@ class PoolMachine(RuleBasedStateMachine):
         )
 
     @rule(
-        sessions=st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=4),
+        session=st.sampled_from("abcdefg"),
+        count=st.integers(1, PAGES_MAX),
         isolation=st.sampled_from(["session", "session", "request"]),
     )
-    def acquire(self, sessions: list[str], isolation: Any) -> None:
+    def acquire(self, session: str, count: int, isolation: Any) -> None:
         """Ask for leases, all at once; a full pool refuses."""
 
-        async def ask(session: str) -> None:
+        async def ask() -> None:
             free = self.pool.free
             task = asyncio.ensure_future(self.pool.acquire(session, isolation=isolation))
             await asyncio.sleep(0)
@@ -89,8 +90,8 @@ class PoolMachine(RuleBasedStateMachine):
             assert self.pool.free == free - 1 or task.done()
             self.acquiring.append(task)
 
-        for session in sessions:
-            self.run(ask(session))
+        for _ in range(count):
+            self.run(ask())
 
     @precondition(lambda self: self.held)
     @rule(which=st.integers(0, 99), site=st.sampled_from(sorted(SITES)), condemned=st.booleans(), wait=st.booleans())
@@ -270,5 +271,5 @@ class PoolMachine(RuleBasedStateMachine):
 
 TestPoolMachine = PoolMachine.TestCase
 TestPoolMachine.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=200, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
