@@ -22,7 +22,7 @@ from browsercrawl.errors import Blocked, BrowsercrawlError, ErrorKind, Retry, Sk
 from browsercrawl.output import FinishReason, Summary
 from browsercrawl.request import Request
 from browsercrawl.result import Outcome, Result
-from browsercrawl.version import VERSION as __version__
+from browsercrawl.version import VERSION as __version__  # noqa: N811 - Python's own name for it
 from browsercrawl.visit import Visit
 
 __all__ = [

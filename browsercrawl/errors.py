@@ -137,9 +137,17 @@ class UnknownLabel(UsageError):
 
 
 class InputError(UsageError):
-    """A line of a URL file cannot be read; the message names the line."""
+    """A piece of input cannot be read; the message names it (file and line).
+
+    Attributes:
+        text: what stands there, as far as it is known; becomes the `url` of the failed result.
+    """
 
     kind = ErrorKind.INPUT_INVALID
+
+    def __init__(self, message: str, *, text: str = "") -> None:
+        super().__init__(message)
+        self.text = text
 
 
 class RunDirectoryError(UsageError):

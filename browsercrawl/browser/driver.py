@@ -8,6 +8,7 @@ worked is checked on the child itself, which is also how the child is told from 
 import asyncio
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -26,6 +27,8 @@ _EXCHANGING = threading.Lock()
 
 _TURNS = 4
 _GONE_LIMIT_S = 5.0
+_REMOVALS_MAX = 40
+_REMOVAL_PAUSE_S = 0.05
 _LEAKS = ("DEBUG", "PWDEBUG", "NODE_OPTIONS", "SELENIUM_", "PLAYWRIGHT_")
 _KEPT = frozenset({"PLAYWRIGHT_BROWSERS_PATH", "PLAYWRIGHT_NODEJS_PATH"})
 
@@ -45,6 +48,7 @@ class Driver:
         self.calls = Calls()
         self.folder = Path(tempfile.mkdtemp(prefix="browsercrawl-"))
         self.playwright: Playwright | None = None
+        self._starting: asyncio.Task[Playwright] | None = None
         self.pid: int | None = None
         self.browser_pid: int | None = None
 
@@ -57,7 +61,8 @@ class Driver:
         """
         starting = await self._start_in_environment()
         try:
-            self.playwright = await self.calls.run(starting, limit_s=limit_s)
+            # Shielded: cut short, Playwright would leave its process half made. `kill` waits for it, then ends it.
+            self.playwright = await self.calls.run(asyncio.shield(starting), limit_s=limit_s)
         except TimeoutError:
             raise
         except Exception as error:  # Playwright raises the base class itself when the driver ends at once
@@ -85,17 +90,13 @@ class Driver:
         before = {name: os.environ.get(name) for name in changes}
         try:
             _apply(changes)
-            starting = asyncio.ensure_future(async_playwright().start())
-            try:
-                for _ in range(_TURNS):
-                    await asyncio.sleep(0)
-            except asyncio.CancelledError:
-                self.calls.abandon(starting)
-                raise
+            self._starting = asyncio.ensure_future(async_playwright().start())
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
         finally:
             _apply(before)
             _EXCHANGING.release()
-        return starting
+        return self._starting
 
     def _find(self) -> int | None:
         """Find the driver among this process's children, by the folder in its environment."""
@@ -118,10 +119,17 @@ class Driver:
 
         Works when either is stopped or half started; may be called again.
         """
+        if self.playwright is None and self._starting is not None:
+            await asyncio.wait({self._starting}, timeout=_GONE_LIMIT_S)
+            if not self._starting.done():
+                self.calls.abandon(self._starting)
+            elif self._starting.exception() is None:
+                self.playwright = self._starting.result()
         self.pid = self.pid or self._find()
         doomed: list[psutil.Process] = []
         browsers = set() if self.browser_pid is None else {self.browser_pid}
         if self.pid is not None and is_alive(self.pid):
+            os.kill(self.pid, signal.SIGSTOP)  # or it could start a browser behind our back
             doomed += [psutil.Process(self.pid), *children_of(self.pid)]
             # A browser leads a group of its own; one whose launch was cut short is known only as a child.
             browsers |= {process.pid for process in doomed[1:] if _leads_group(process.pid)}
@@ -140,8 +148,15 @@ class Driver:
         gone = await wait_gone(doomed, limit_s=_GONE_LIMIT_S)
         await stopping
         await self.calls.drain(limit_s=_GONE_LIMIT_S)
-        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
-        return gone and not self.folder.exists()
+        return await self._remove_folder() and gone
+
+    async def _remove_folder(self) -> bool:
+        for _ in range(_REMOVALS_MAX):  # a process that was not ours to wait for may still write its last
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if not self.folder.exists():
+                return True
+            await asyncio.sleep(_REMOVAL_PAUSE_S)
+        return False
 
 
 def _leads_group(pid: int) -> bool:

@@ -10,9 +10,11 @@ from typing import Any
 from browsercrawl.cli.arguments import BadUsage, Grammar, Option, one_of, some_of, whole_number
 from browsercrawl.cli.foreground import Foreground, Reporting
 from browsercrawl.cli.seeds import check_urls, open_urls, read_seeds
-from browsercrawl.cli.settings import browser_fields, new_run_directory
+from browsercrawl.cli.settings import browser_fields
+from browsercrawl.clock import SystemClock
 from browsercrawl.config import CrawlerConfig, duration_s
 from browsercrawl.errors import ConfigError, InvalidURL
+from browsercrawl.output import default_run_directory
 from browsercrawl.urls import address
 
 _WHAT, _PAGE, _PACE, _BROWSER, _OUT = "What to crawl", "Each page", "Pace", "Browser", "Output"
@@ -227,7 +229,7 @@ def execute(arguments: Namespace) -> int:
     if not urls and urls_file is None:
         raise BadUsage("nothing to crawl: give a URL or --urls-file FILE; see browsercrawl crawl --help")
     check_urls(urls)
-    config = configuration(given, directory=given.get("output") or new_run_directory(_host(urls)))
+    config = configuration(given, directory=given.get("output") or default_run_directory(_host(urls), SystemClock()))
     reporting = Reporting(title=urls[0] if urls else str(urls_file), as_json="json" in given, quiet="quiet" in given)
     with open_urls(urls_file) as file:
         return asyncio.run(Foreground(config, reporting).crawl(read_seeds(urls, file))).exit_code

@@ -10,9 +10,10 @@ from typing import Any
 from browsercrawl.cli.arguments import BadUsage, Grammar, Option, one_of, whole_number
 from browsercrawl.cli.crawl import concurrency
 from browsercrawl.cli.foreground import Foreground, Reporting
-from browsercrawl.cli.settings import browser_fields, new_run_directory
+from browsercrawl.cli.settings import browser_fields
+from browsercrawl.clock import SystemClock
 from browsercrawl.config import CrawlerConfig
-from browsercrawl.output import Summary
+from browsercrawl.output import Summary, default_run_directory
 from browsercrawl.result import Outcome, Result
 from browsercrawl.testing import DemoSite, Truth
 
@@ -137,7 +138,7 @@ def execute(arguments: Namespace) -> int:
             "browser": browser_fields(None),
             "links": {"depth": _DEPTH},
             "visit": {"capture": {"links", "text"}},
-            "output": new_run_directory("demo"),
+            "output": default_run_directory("demo", SystemClock()),
         }
     )
     with site:

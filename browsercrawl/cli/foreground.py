@@ -120,8 +120,6 @@ class Foreground:
                 summary = await self._consume(crawler, seeds)
         if summary is None:  # the first signal came before the first page
             raise KeyboardInterrupt
-        if summary.finish_reason is FinishReason.STOPPED:  # nothing but a signal stops a crawl here
-            summary = summary.model_copy(update={"finish_reason": FinishReason.INTERRUPTED})
         if not self._reporting.quiet:
             from browsercrawl.cli.drawing import print_summary  # noqa: PLC0415 - rich, when there is something to draw
 
@@ -191,7 +189,7 @@ async def _signals(crawler: Crawler, announce: Callable[[Crawler], None]) -> Asy
 
     def take() -> None:
         if not stopping:
-            stopping.append(asyncio.create_task(crawler.stop(), name="drain"))
+            stopping.append(asyncio.create_task(crawler.stop(reason=FinishReason.INTERRUPTED), name="drain"))
             announce(crawler)
         elif crawl is not None and not last_resort:
             last_resort.append(loop.call_later(_ABORT_LIMIT_S, crawl.cancel))

@@ -103,7 +103,7 @@ def _seed(text: str, where: str) -> Seed:
             ".".join(map(str, e["loc"])) + (": " if e["loc"] else "") + e["msg"].removeprefix("Value error, ")
             for e in error.errors(include_url=False, include_input=False, include_context=False)
         )
-        return InputError(f"{where}: {wrong}")
+        return InputError(f"{where}: {wrong}", text=text)
 
 
 async def _lines(descriptor: int) -> AsyncIterator[bytes | None]:

@@ -13,7 +13,7 @@ from browsercrawl.crawler.stream import Stream
 from browsercrawl.dispatcher import Seeds
 from browsercrawl.errors import CrawlerBusy, CrawlerClosed, InputError
 from browsercrawl.events import Emit, Event, Status, discard
-from browsercrawl.output import Summary
+from browsercrawl.output import FinishReason, Summary
 from browsercrawl.pool import Pool, PoolSize
 from browsercrawl.ports import ContextOptions, LaunchBrowser
 from browsercrawl.request import Request
@@ -137,14 +137,15 @@ class Crawler:
             raise CrawlerClosed("the crawler was stopped before there was a result")
         return results[0]
 
-    async def stop(self, *, drain_s: float | None = None) -> None:
+    async def stop(self, *, drain_s: float | None = None, reason: FinishReason = FinishReason.STOPPED) -> None:
         """End the run that is going on: nothing more is claimed, open pages get `drain_s`, then are put back.
 
         Args:
             drain_s: None: as configured.
+            reason: what the summary shall say.
         """
         if self._run is not None:
-            await self._run.stop(self.config.drain_s if drain_s is None else drain_s)
+            await self._run.stop(self.config.drain_s if drain_s is None else drain_s, reason)
 
     def abort(self) -> None:
         """End the run at once: open pages are put back now. Returns without waiting."""

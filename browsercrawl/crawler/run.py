@@ -135,9 +135,9 @@ class Run:
         assert self.summary is not None, "a run that ends without an error has a summary"
         return self.summary
 
-    async def stop(self, drain_s: float) -> None:
+    async def stop(self, drain_s: float, reason: FinishReason) -> None:
         """Claim nothing more; wait until open pages have ended, at most about `drain_s`; the rest is put back."""
-        self._request_stop(FinishReason.STOPPED, drain_s)
+        self._request_stop(reason, drain_s)
         if self._task is not None:
             await asyncio.wait({self._task})
 
@@ -338,7 +338,7 @@ class Run:
         config = self._parts.config
         if config.output is None:
             return None
-        directory = RunDirectory.create(config.output, host="run", clock=self._parts.clock, options=_options(config))
+        directory = RunDirectory.create(config.output, options=_options(config))
         return stack.enter_context(directory)
 
     def _status_now(self, pool: Pool) -> Status:

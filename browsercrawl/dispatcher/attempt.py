@@ -119,8 +119,10 @@ class Attempts:
             bug = InternalError(f"{shown(request.url)}: {type(error).__name__}: {error}")
             bug.__cause__ = error
             return VisitOutcome(phase=Phase.NAVIGATE, times=PhaseTimes(), error=bug, condemned="internal error")
+        if outcome.error is None or isinstance(outcome.error, BrowserCrashed | ContextBroken):
+            return outcome
         lost = _loss(request, lease)
-        if outcome.error is not None and lost is not None:
+        if lost is not None:
             # Whatever the visit saw, it saw it because its browser or its context was gone.
             lost.__cause__ = outcome.error
             return VisitOutcome(phase=outcome.phase, times=outcome.times, error=lost, condemned=lost.kind)

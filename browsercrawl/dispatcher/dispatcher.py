@@ -18,7 +18,7 @@ from browsercrawl.dispatcher.feed import Seed, Seeds, batches, request_of
 from browsercrawl.dispatcher.settle import Ending, failed_input, result_of
 from browsercrawl.dispatcher.wiring import Wiring
 from browsercrawl.errors import BrowsercrawlError, InputError, InvalidURL
-from browsercrawl.events import RequestSkipped
+from browsercrawl.events import RequestRefused, RequestSkipped
 from browsercrawl.frontier import Claim, Verdict
 from browsercrawl.request import Request
 from browsercrawl.result import Outcome, SkipReason
@@ -153,8 +153,9 @@ class Dispatcher:
         return not refused
 
     async def _refuse_seed(self, seed: Seed, error: BrowsercrawlError) -> None:
-        text = seed if isinstance(seed, str) else ""
+        text = seed if isinstance(seed, str) else seed.text if isinstance(seed, InputError) else ""
         request_id = fingerprint(f"input {next(self._inputs)} {text}")
+        self._w.emit(RequestRefused(request_id=request_id, url=text, kind=error.kind, message=error.message))
         await self._w.sink.put(failed_input(text, error, finished_at=self._w.clock.utc(), request_id=request_id))
 
     async def _skip(self, request: Request, reason: SkipReason) -> None:

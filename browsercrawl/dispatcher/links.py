@@ -78,7 +78,7 @@ class LinkFollower:
             return
         if canonical in chosen:
             if label is not None:
-                chosen[canonical] = (url, label)
+                chosen[canonical] = (chosen[canonical][0], label)
         elif hosts is not None and host not in hosts:
             self.skipped[SkipReason.OUT_OF_SCOPE] += 1
         elif too_deep:

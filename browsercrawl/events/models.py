@@ -84,6 +84,17 @@ class RequestScheduled(Event):
     session: str | None = None
 
 
+class RequestRefused(Event):
+    """A piece of input is no request; it has a failed result."""
+
+    name = "request.refused"
+    level = Level.WARNING
+    request_id: str
+    url: str
+    kind: ErrorKind
+    message: str
+
+
 class RequestSkipped(Event):
     """A request ended without a visit's result: the reason says why."""
 

@@ -196,11 +196,11 @@ class MemoryFrontier:
             del lane.slot.lanes[lane.session]
 
     def _move(self, entry: Entry, to: Standing, at: float) -> None:
-        entry.lane.slot.move(entry, to, at)
+        entry.lane.slot.move(entry, to, at=at)
         self._turns.rerank(entry.lane)
 
     def _open_slot(self, host: str, rules: SlotRules, now: float) -> Slot:
-        slot = self._slots[host] = Slot(host, rules, self._tally, at=now)
+        slot = self._slots[host] = Slot(host, rules, tally=self._tally, at=now)
         return slot
 
     def _settle(self, slot: Slot, at: float) -> None:

@@ -142,7 +142,7 @@ class Slot:
         "open_at", "parked", "paused", "queued", "ranked", "state",
     )  # fmt: skip
 
-    def __init__(self, host: str, rules: SlotRules, tally: Tally, *, at: float) -> None:
+    def __init__(self, host: str, rules: SlotRules, *, tally: Tally, at: float) -> None:
         self.host = host
         self._rules = rules
         self._tally = tally
@@ -212,7 +212,7 @@ class Slot:
                 return first
         return None
 
-    def move(self, entry: Entry, to: Standing, at: float) -> None:
+    def move(self, entry: Entry, to: Standing, *, at: float) -> None:
         """Let a request stand elsewhere: the one place where that changes, with all that is counted by it.
 
         `refresh` follows when all moves of an instant are made.

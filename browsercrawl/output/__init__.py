@@ -4,7 +4,7 @@ from browsercrawl.output.artifacts import ArtifactStore
 from browsercrawl.output.event_log import EventLog, Listener, Stamped, stderr_lines
 from browsercrawl.output.redaction import neutralise, redact_text, redact_url, redact_value, safe_text, safe_url
 from browsercrawl.output.results import ResultWriter, result_line
-from browsercrawl.output.run_directory import RunDirectory
+from browsercrawl.output.run_directory import RunDirectory, default_run_directory
 from browsercrawl.output.summary import FinishReason, Meter, Summary, Totals
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Stamped",
     "Summary",
     "Totals",
+    "default_run_directory",
     "neutralise",
     "redact_text",
     "redact_url",

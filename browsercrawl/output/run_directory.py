@@ -24,6 +24,23 @@ _NAMES_TRIED_MAX = 100
 _HOST_LENGTH_MAX = 60
 
 
+def default_run_directory(host: str, clock: Clock) -> Path:
+    """Return `runs/<UTC time>-<host>` below the working directory; a path that does not exist yet.
+
+    Args:
+        host: what is crawled, such as the first request's `hostname:port`; anything is made fit for a file name.
+        clock: gives the time.
+    """
+    shown = re.sub(r"[^A-Za-z0-9.-]+", "-", host).strip(".-")[:_HOST_LENGTH_MAX] or "run"
+    name = f"{clock.utc():%Y%m%dT%H%M%SZ}-{shown}"
+    parent = Path(DEFAULT_PARENT)
+    for number in range(2, _NAMES_TRIED_MAX):
+        if not os.path.lexists(parent / name):
+            break
+        name = f"{name.rpartition('_')[0] or name}_{number}"
+    return parent / name
+
+
 class RunDirectory:
     """The files of one run.
 
@@ -42,21 +59,17 @@ class RunDirectory:
         self._lock = lock
 
     @classmethod
-    def create(
-        cls, path: Path | None, *, host: str, clock: Clock, options: Mapping[str, JsonValue] | None = None
-    ) -> Self:
+    def create(cls, path: Path, *, options: Mapping[str, JsonValue] | None = None) -> Self:
         """Make the directory with its empty files, and lock it.
 
         Args:
-            path: where; None: `runs/<UTC time>-<host>` below the working directory.
-            host: of the first request, `hostname:port`; part of the default name.
-            clock: gives the time in the default name.
+            path: where.
             options: the options in effect; kept in `job.yaml` without their secrets.
 
         Raises:
             RunDirectoryError: `path` exists, or cannot be made.
         """
-        target = Path(path) if path else _default_path(host, clock)
+        target = Path(path)
         if os.path.lexists(target):
             raise RunDirectoryError(f"run directory {target} exists already; name another one or remove it")
         try:
@@ -94,17 +107,6 @@ class RunDirectory:
     ) -> None:
         """Release the lock."""
         self.close()
-
-
-def _default_path(host: str, clock: Clock) -> Path:
-    shown = re.sub(r"[^A-Za-z0-9.-]+", "-", host).strip(".-")[:_HOST_LENGTH_MAX] or "run"
-    name = f"{clock.utc():%Y%m%dT%H%M%SZ}-{shown}"
-    parent = Path(DEFAULT_PARENT)
-    for number in range(2, _NAMES_TRIED_MAX):
-        if not os.path.lexists(parent / name):
-            break
-        name = f"{name.rpartition('_')[0] or name}_{number}"
-    return parent / name
 
 
 def _make(target: Path, options: Mapping[str, JsonValue]) -> int:

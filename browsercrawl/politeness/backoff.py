@@ -14,7 +14,7 @@ _DOUBLINGS_MAX = 60
 """Enough for every pause to have reached its cap; keeps the power of two a finite number."""
 
 
-def retry_delay_s(config: RetryConfig, attempt: int, random: Random | None = None) -> float:
+def retry_delay_s(config: RetryConfig, attempt: int, *, random: Random | None = None) -> float:
     """Return the pause before a request is tried again.
 
     It doubles with each attempt up to `backoff_max_s`; the upper half of it is random, so that requests that failed

@@ -89,7 +89,7 @@ class FakeBrowser:
     async def new_context(self, options: ContextOptions, *, limit_s: float) -> "FakeContext":
         """Open a context."""
         self.count_call()
-        await self.pause(self.behaviour.open_context_s, limit_s, "new_context")
+        await self.pause(self.behaviour.open_context_s, "new_context", limit_s=limit_s)
         self.check()
         context = FakeContext(self, options)
         self.contexts.add(context)
@@ -137,7 +137,7 @@ class FakeBrowser:
         if self._lost is not None:
             raise BrowserCrashed(f"the browser is gone: {self._lost}")
 
-    async def pause(self, seconds: float, limit_s: float, what: str) -> None:
+    async def pause(self, seconds: float, what: str, *, limit_s: float) -> None:
         """Take time, but not beyond the limit nor the browser's death.
 
         Raises:
@@ -145,7 +145,7 @@ class FakeBrowser:
         """
         if seconds <= 0:
             return
-        await sleep_unless(self.clock, min(seconds, limit_s), self._gone_future())
+        await sleep_unless(self._gone_future(), clock=self.clock, seconds=min(seconds, limit_s))
         self.check()
         if seconds > limit_s:
             raise CallTimeout(f"{what} did not return within {limit_s} s")
@@ -182,7 +182,7 @@ class FakeContext:
         """Open a page."""
         self.browser.count_call()
         self._check()
-        await self.browser.pause(self.browser.behaviour.open_page_s, limit_s, "new_page")
+        await self.browser.pause(self.browser.behaviour.open_page_s, "new_page", limit_s=limit_s)
         self._check()
         page = FakePage(self)
         self.pages.add(page)
@@ -196,7 +196,7 @@ class FakeContext:
         try:
             self.browser.count_call()
             if not self._closed:
-                await self.browser.pause(self.browser.behaviour.close_context_s, limit_s, "context.close")
+                await self.browser.pause(self.browser.behaviour.close_context_s, "context.close", limit_s=limit_s)
         except BrowserCrashed:
             return True
         except CallTimeout:

@@ -257,7 +257,7 @@ class FakePage:
             until = min(until, max(0.0, self._committed_at + self._script.crash_s - self._browser.clock.now()))
         if self._stirred is None or self._stirred.done():
             self._stirred = asyncio.get_running_loop().create_future()
-        await sleep_unless(self._browser.clock, until, self._stirred)
+        await sleep_unless(self._stirred, clock=self._browser.clock, seconds=until)
         self._check()
         if seconds > limit_s and not self._stirred.done():
             raise error(message)

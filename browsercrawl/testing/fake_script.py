@@ -95,7 +95,7 @@ def script_for(sites: Sites, url: str) -> FakePageScript:
     return sites(url) if callable(sites) else sites.get(url, _NOT_FOUND)
 
 
-async def sleep_unless(clock: Clock, seconds: float, stirred: asyncio.Future[str]) -> None:
+async def sleep_unless(stirred: asyncio.Future[str], *, clock: Clock, seconds: float) -> None:
     """Sleep on the clock, but not beyond the moment `stirred` is done."""
     sleep: asyncio.Future[Any] = asyncio.ensure_future(clock.sleep(seconds))
     try:

@@ -49,10 +49,10 @@ class FaultPage:
     def html(self) -> str:
         """Return the whole page."""
         script = f"<script>\n{self.script}\n</script>" if self.script else ""
-        return page_html(self.name, self.line, self.body + script)
+        return page_html(self.name, self.line, body=self.body + script)
 
 
-def page_html(name: str, line: str, body: str = "") -> str:
+def page_html(name: str, line: str, *, body: str = "") -> str:
     """Return a page of the fault site; `body` is markup."""
     return _PAGE.substitute(name=name, line=line, body=body)
 

@@ -86,7 +86,7 @@ def _index() -> str:
         f'<li><a href="{escape(fault.target)}">{escape(fault.target)}</a> {escape(fault.line)}</li>\n'
         for fault in FAULTS
     )
-    return page_html("faults", "Every address here misbehaves in its own way.", f"<ul>\n{rows}</ul>\n")
+    return page_html("faults", "Every address here misbehaves in its own way.", body=f"<ul>\n{rows}</ul>\n")
 
 
 def _slow(exchange: Exchange) -> None:
@@ -119,7 +119,7 @@ def _endless(exchange: Exchange) -> None:
 
 
 def _truncated(exchange: Exchange) -> None:
-    body = page_html("truncated", "Half of this page is missing.", _SENT).encode()
+    body = page_html("truncated", "Half of this page is missing.", body=_SENT).encode()
     exchange.begin({"Content-Length": str(2 * len(body))})
     exchange.send(body)
     exchange.keep = False
@@ -133,7 +133,7 @@ def _truncated_chunked(exchange: Exchange) -> None:
 
 def _begin_chunked(exchange: Exchange, name: str) -> None:
     exchange.begin({"Transfer-Encoding": "chunked"})
-    whole = page_html(name, "The rest of this page never comes.", _SENT)
+    whole = page_html(name, "The rest of this page never comes.", body=_SENT)
     exchange.send_chunk(whole.removesuffix("</body>\n</html>\n").encode())
 
 

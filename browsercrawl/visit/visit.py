@@ -151,21 +151,21 @@ class Visit:
         return tuple(self._files.values())
 
     def _child(self, url: str) -> Request:
-        return child_of(self.request, url, self.response.final_url, label=None)
+        return child_of(self.request, url, parent_url=self.response.final_url)
 
     def _check_open(self) -> None:
         if not self._open:
             raise UsageError(f"the visit of {shown(self.request.url)} is over; push and enqueue before returning")
 
 
-def child_of(parent: Request, url: str, parent_url: str, *, label: str | None) -> Request:
+def child_of(parent: Request, url: str, *, parent_url: str) -> Request:
     """Make the request of a link found on a page: one deeper, in the same session.
 
     Raises:
         InvalidURL: the link is no http or https URL.
     """
     address(url)
-    return Request(url=url, session=parent.session, label=label, depth=parent.depth + 1, parent_url=parent_url)
+    return Request(url=url, session=parent.session, depth=parent.depth + 1, parent_url=parent_url)
 
 
 def _loggable(value: object) -> JsonValue:

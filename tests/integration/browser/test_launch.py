@@ -119,8 +119,9 @@ async def test_launch_cancelled_midway_leaves_nothing(after_s: float) -> None:
     launch = asyncio.ensure_future(launcher(BrowserConfig(), discard)())
     await asyncio.wait({launch}, timeout=after_s)
     launch.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await launch
+    await asyncio.wait({launch})
+    if not launch.cancelled():  # it was faster
+        await launch.result().close(limit_s=5)
     assert await _gone(psutil.Process().children(recursive=True))
     assert _folders() == []
 

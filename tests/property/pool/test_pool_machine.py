@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from browsercrawl.config import PoolConfig
 from browsercrawl.errors import BrowsercrawlError, PoolSaturated
@@ -33,6 +34,16 @@ SITES = {
     "lasting for its context": FakePageScript(context_lasting=frozenset({"BrowserContext.route"})),
     "kills": FakePageScript(kills_browser=True),
 }
+
+ACTIONS = (
+    *["acquire"] * 5,
+    *["visit_and_release"] * 5,
+    *["release_all"] * 2,
+    *["pass_time"] * 3,
+    *["cancel"] * 2,
+    *["close_context", "kill_browser", "set_limit", "change_behaviour"],
+)
+Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 
 class PoolMachine(RuleBasedStateMachine):
@@ -71,13 +82,14 @@ class PoolMachine(RuleBasedStateMachine):
             emit=self.events.append,
         )
 
-    @rule(
-        session=st.sampled_from("abcdefg"),
-        count=st.integers(1, PAGES_MAX),
-        isolation=st.sampled_from(["session", "session", "request"]),
-    )
-    def acquire(self, session: str, count: int, isolation: Any) -> None:
-        """Ask for leases, all at once; a full pool refuses."""
+    @rule(action=st.sampled_from(ACTIONS), draw=st.data())
+    def act(self, action: str, draw: st.DataObject) -> None:
+        """Do one thing. One rule for all, so that their weights are ours."""
+        getattr(self, action)(draw.draw)
+
+    def acquire(self, draw: Draw) -> None:
+        """Ask for leases of a session, all at once; a full pool refuses."""
+        session, isolation = draw(st.sampled_from("abcdefg")), draw(st.sampled_from(["session", "session", "request"]))
 
         async def ask() -> None:
             free = self.pool.free
@@ -90,61 +102,51 @@ class PoolMachine(RuleBasedStateMachine):
             assert self.pool.free == free - 1 or task.done()
             self.acquiring.append(task)
 
-        for _ in range(count):
+        for _ in range(draw(st.integers(1, PAGES_MAX))):
             self.run(ask())
 
-    @precondition(lambda self: self.held)
-    @rule(which=st.integers(0, 99), site=st.sampled_from(sorted(SITES)), condemned=st.booleans(), wait=st.booleans())
-    def visit_and_release(self, which: int, site: str, condemned: bool, wait: bool) -> None:
+    def visit_and_release(self, draw: Draw) -> None:
         """Visit a page of some temper and give it back."""
-        lease = self.held.pop(which % len(self.held))
+        if not self.held:
+            return
+        lease = self.held.pop(draw(st.integers(0, len(self.held) - 1)))
+        site, condemned = (
+            draw(st.sampled_from(sorted(SITES))),
+            draw(st.sampled_from([None, None, "deadline", "network"])),
+        )
 
         async def visit() -> None:
-            page = lease.page
-            try:
-                await page.begin()
-                await page.goto(site, wait_until="commit", load_limit_s=1, limit_s=1)
-            except BrowsercrawlError:
-                pass
-            await lease.release(condemned="deadline" if condemned else None)
+            with suppress(BrowsercrawlError):
+                await lease.page.begin()
+                await lease.page.goto(site, wait_until="commit", load_limit_s=1, limit_s=1)
+            await lease.release(condemned=condemned)
 
-        async def start() -> None:
-            task = asyncio.ensure_future(visit())
-            self.releasing.append(task)
-            await self.clock.settle()
-            if wait:
-                await self.clock.advance(2)
+        self.releasing.append(self.loop.create_task(visit()))
 
-        self.run(start())
-
-    @precondition(lambda self: self.acquiring or self.releasing)
-    @rule(which=st.integers(0, 99))
-    def cancel(self, which: int) -> None:
-        """Cancel an acquire or a release at whatever await it is."""
-        tasks = [*self.acquiring, *self.releasing]
-        task = tasks[which % len(tasks)]
-        if not task.done():
-            self.cancelled += task in self.acquiring  # each may leave a context of its own to be closed
-            task.cancel()
-
-    @precondition(lambda self: self.held)
-    @rule()
-    def release_all(self) -> None:
+    def release_all(self, _draw: Draw) -> None:
         """All visits end well, one after the other."""
+        leases, self.held = self.held, []
 
         async def release() -> None:
-            for lease in self.held:
+            for lease in leases:
                 await lease.release()
 
-        self.releasing.append(self.loop.create_task(release()))
-        self.run(self.clock.settle())
-        self.held.clear()
+        self.run(self.clock.run_until(release()))
 
-    @precondition(lambda self: self.held)
-    @rule(which=st.integers(0, 99))
-    def close_context(self, which: int) -> None:
+    def cancel(self, draw: Draw) -> None:
+        """Cancel an acquire or a release at whatever await it is."""
+        tasks = [*self.acquiring, *self.releasing]
+        if not tasks:
+            return
+        task = tasks[draw(st.integers(0, len(tasks) - 1))]
+        self.cancelled += task in self.acquiring  # each may leave a context of its own to be closed
+        task.cancel()
+
+    def close_context(self, draw: Draw) -> None:
         """User code closes the context it was given; the pool sees it at the release."""
-        lease = self.held.pop(which % len(self.held))
+        if not self.held:
+            return
+        lease = self.held.pop(draw(st.integers(0, len(self.held) - 1)))
         page = lease.page.raw
         assert isinstance(page, FakePage)
 
@@ -154,19 +156,18 @@ class PoolMachine(RuleBasedStateMachine):
 
         self.releasing.append(self.loop.create_task(close_and_release()))
 
-    @precondition(lambda self: self.launcher.browsers)
-    @rule(calls=st.integers(0, 3))
-    def kill_browser(self, calls: int) -> None:
+    def kill_browser(self, draw: Draw) -> None:
         """The browser dies, now or at one of its next calls."""
-        browser = self.launcher.browsers[-1]
-        if calls:
-            self.behaviour.dies_at_call = browser.calls + calls
-        else:
-            browser.die()
+        calls = draw(st.integers(0, 3))
+        for browser in self.launcher.browsers[-1:]:
+            if calls:
+                self.behaviour.dies_at_call = browser.calls + calls
+            else:
+                browser.die()
 
-    @rule(limit=st.integers(1, CONTEXTS_MAX))
-    def set_limit(self, limit: int) -> None:
+    def set_limit(self, draw: Draw) -> None:
         """The limit changes."""
+        limit = draw(st.integers(1, CONTEXTS_MAX))
         self.limit_peak = max(self.limit_peak, limit)
 
         async def change() -> None:
@@ -174,26 +175,17 @@ class PoolMachine(RuleBasedStateMachine):
 
         self.run(change())
 
-    @rule(
-        page=st.sampled_from([0, 0, 1, 20]),
-        context=st.sampled_from([0, 0, 0, 1, 20]),
-        close=st.sampled_from([0, 0, 1, NEVER]),
-        launch=st.sampled_from([0, 0, 0, 2]),
-    )
-    def change_behaviour(self, page: float, context: float, close: float, launch: float) -> None:
-        """The browser gets slower or faster."""
-        self.behaviour.open_page_s, self.behaviour.open_context_s = page, context
-        self.behaviour.close_context_s, self.launcher.launch_s = close, launch
+    def change_behaviour(self, draw: Draw) -> None:
+        """The browser gets slower or faster, or its next launches fail."""
+        self.behaviour.open_page_s = draw(st.sampled_from([0, 1, 20]))
+        self.behaviour.open_context_s = draw(st.sampled_from([0, 0, 1, 20]))
+        self.behaviour.close_context_s = draw(st.sampled_from([0, 1, NEVER]))
+        self.launcher.launch_s = draw(st.sampled_from([0, 2]))
+        self.launcher.fail_next = draw(st.sampled_from([0, 0, 1, 6]))
 
-    @rule(failures=st.integers(1, 6))
-    def fail_launches(self, failures: int) -> None:
-        """The next launches fail."""
-        self.launcher.fail_next = failures
-
-    @rule(seconds=st.sampled_from([0, 0.5, 3, 40]))
-    def pass_time(self, seconds: float) -> None:
+    def pass_time(self, draw: Draw) -> None:
         """Time passes."""
-        self.run(self.clock.advance(seconds))
+        self.run(self.clock.advance(draw(st.sampled_from([0.5, 3, 40]))))
 
     @invariant()
     def books_equal_reality(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from browsercrawl.clock import SystemClock
 from browsercrawl.errors import RunDirectoryError
-from browsercrawl.output import FinishReason, Meter, RunDirectory, Summary
+from browsercrawl.output import FinishReason, Meter, RunDirectory, Summary, default_run_directory
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -22,9 +22,9 @@ class FixedClock(SystemClock):
         return NOW
 
 
-def make(path: Path | None, **options: str) -> RunDirectory:
+def make(path: Path, **options: str) -> RunDirectory:
     """Make a run directory."""
-    return RunDirectory.create(path, host="shop.example:443", clock=FixedClock(), options=dict(options))
+    return RunDirectory.create(path, options=dict(options))
 
 
 def is_locked(directory: Path) -> bool:
@@ -53,7 +53,7 @@ def test_run_directory_default_name_has_time_and_host(tmp_path: Path, monkeypatc
     """Without a path it is `runs/<UTC time>-<host>` below the working directory; two in one second get two names."""
     monkeypatch.chdir(tmp_path)
     for name in ("", "_2", "_3"):
-        with make(None) as run:
+        with make(default_run_directory("shop.example:443", FixedClock())) as run:
             assert run.path == tmp_path / "runs" / f"20260102T030405Z-shop.example-443{name}"
 
 
@@ -61,7 +61,7 @@ def test_run_directory_hostile_host_stays_below_runs(tmp_path: Path, monkeypatch
     """A host name cannot lead out of the directory, nor make a name too long for the file system."""
     monkeypatch.chdir(tmp_path)
     for host in ("../../etc", "[::1]:80", "a" * 500, "", "..", "/"):
-        with RunDirectory.create(None, host=host, clock=FixedClock()) as run:
+        with make(default_run_directory(host, FixedClock())) as run:
             assert run.path.parent == tmp_path / "runs"
 
 

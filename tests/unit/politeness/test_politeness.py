@@ -57,9 +57,9 @@ def test_retry_after_whatever_a_server_sends_never_raises(value: str) -> None:
 def test_retry_delay_doubles_up_to_its_maximum_and_never_is_nothing() -> None:
     """Attempts 1, 2, 3, ... pause at most 1, 2, 4, ... 60 s, and at least half of that."""
     config = RetryConfig(backoff_s=1.0, backoff_max_s=60.0)
-    longest = [retry_delay_s(config, attempt, _Always(1.0)) for attempt in (1, 2, 3, 6, 7, 101, 5000)]
+    longest = [retry_delay_s(config, attempt, random=_Always(1.0)) for attempt in (1, 2, 3, 6, 7, 101, 5000)]
     assert longest == [1.0, 2.0, 4.0, 32.0, 60.0, 60.0, 60.0]
-    assert retry_delay_s(config, 3, _Always(0.0)) == 2.0
+    assert retry_delay_s(config, 3, random=_Always(0.0)) == 2.0
     assert retry_delay_s(RetryConfig(backoff_s=0.0), 3) == 0.0
 
 
