@@ -32,6 +32,8 @@ class Navigation:
         content_type: of the main document, without parameters, lower case.
         headers: of the main document, names in lower case.
         loaded: the awaited state (`wait_until`) was reached; False means the visit goes on with what is there.
+        committed: a document came with it. Without one (204, an empty error page) the page still shows what was there
+            before: nothing may be taken from it.
     """
 
     final_url: str
@@ -39,6 +41,7 @@ class Navigation:
     content_type: str | None
     headers: Mapping[str, str] = field(default_factory=dict)
     loaded: bool = True
+    committed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

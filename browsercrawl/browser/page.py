@@ -1,6 +1,7 @@
 """A page: navigation, looking at it, and its end. The reuse rule is in `reuse`."""
 
 import asyncio
+import dataclasses
 import secrets
 import time
 from collections.abc import Collection
@@ -264,7 +265,8 @@ class PlaywrightPage:
             status = status or 401
         answered = code in {"ERR_HTTP_RESPONSE_CODE_FAILURE", "ERR_INVALID_AUTH_CREDENTIALS"}
         if status is not None and (answered or (code == "ERR_ABORTED" and status in _EMPTY_STATUSES)):
-            return _navigation(url if response is None else response.url, response, status=status, loaded=True)
+            reached = url if response is None else response.url
+            return dataclasses.replace(_navigation(reached, response, status=status, loaded=True), committed=False)
         if code == "ERR_ABORTED" and status is not None and status < 300:
             raise DownloadRefused(f"{what}: the answer is a file to download, not a page") from error
         raise translated from error

@@ -8,9 +8,12 @@ held. Callbacks are put on the loop only with it held, and only before the crawl
 import asyncio
 import atexit
 import concurrent.futures
+import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor as _  # noqa: F401 - it shuts down after what is registered later
 from types import TracebackType
 from typing import Self
 
@@ -86,7 +89,7 @@ class CrawlDispatcher:
             # A daemon thread: the interpreter must not wait for it before atexit has stopped it.
             self._thread = threading.Thread(target=self._main, name="browsercrawl", daemon=True)
             self._thread.start()
-        atexit.register(self.stop)
+        _at_exit(weakref.WeakMethod(self.stop))  # weak: while it runs, its thread keeps it
 
     def add_task(self, url: str | Request) -> str:
         """Add a URL, or a request with further wishes. Never blocks, never drops; also before `start`.
@@ -176,7 +179,6 @@ class CrawlDispatcher:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(self._begin_stop, drain_s)
             self._changed.notify_all()
-        atexit.unregister(self.stop)
         if thread is None or thread is threading.current_thread():
             return
         thread.join(drain_s + STOP_MARGIN_S)
@@ -258,6 +260,25 @@ class CrawlDispatcher:
             raise self._error
         if usable and (self._stopped or self._ended):
             raise CrawlerClosed("this CrawlDispatcher was stopped; make a new one")
+
+
+def _at_exit(stop: "weakref.WeakMethod[Callable[[], None]]") -> None:
+    """Have a dispatcher stopped when the interpreter ends.
+
+    What `atexit` calls comes too late: by then no executor takes work any more, and files are closed by one.
+    `concurrent.futures` faces the same and uses the same function.
+    """
+
+    def run() -> None:
+        method = stop()
+        if method is not None:
+            try:
+                method()
+            except Exception:  # noqa: BLE001 - nobody is left to raise it to
+                sys.excepthook(*sys.exc_info())
+
+    register = getattr(threading, "_register_atexit", atexit.register)
+    register(run)
 
 
 def _answer(crawler: Crawler, answer: "concurrent.futures.Future[Status]") -> None:

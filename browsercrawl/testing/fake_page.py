@@ -118,6 +118,7 @@ class FakePage:
             content_type=script.content_type,
             headers=script.headers,
             loaded=loaded,
+            committed=script.status not in {204, 205, 304},
         )
 
     async def wait_for(self, selector: str, *, limit_s: float) -> None:

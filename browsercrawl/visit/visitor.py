@@ -26,6 +26,7 @@ from browsercrawl.errors import (
     PageClosed,
     PageCrashed,
     Retry,
+    SelectorMissing,
     Skip,
     Stop,
     VisitError,
@@ -150,6 +151,9 @@ class Visitor:
                 limit_s=remaining_s(),
             )
         check_status(progress.navigation, plan)
+        if not progress.navigation.committed:
+            progress.snapshot = self._of_nothing(progress.navigation, plan)
+            return
         if plan.wait_for is not None:
             with progress.enter(Phase.WAIT):
                 await page.wait_for(plan.wait_for, limit_s=remaining_s())
@@ -163,6 +167,17 @@ class Visitor:
             raise PageClosed(f"{shown(plan.request.url)}: the handler closed its page; the engine closes pages itself")
         with progress.enter(Phase.CAPTURE):
             await self._capture(page, plan, progress, remaining_s)
+
+    def _of_nothing(self, navigation: Navigation, plan: VisitPlan) -> Snapshot:
+        """Take what an answer without a document has: nothing. The page still shows an earlier one, so look away."""
+        if plan.wait_for is not None:
+            raise SelectorMissing(f"{shown(plan.request.url)}: HTTP {navigation.status} came without a document")
+        return Snapshot(
+            url=navigation.final_url,
+            title="",
+            html="" if "html" in plan.capture else None,
+            text="" if "text" in plan.capture else None,
+        )
 
     async def _capture(
         self, page: PagePort, plan: VisitPlan, progress: _Progress, remaining_s: Callable[[], float]

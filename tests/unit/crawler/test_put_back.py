@@ -45,12 +45,11 @@ async def test_crawl_request_that_kills_the_browser_fails_alone(crawl: "Crawl") 
     visits = [event for event in done.told(VisitStarted) if event.request_id == killer.request_id]
     assert len(visits) == 5, "two among others, three alone"
     assert len(done.told(BrowserCrashed)) == 5
-    # Alone: between its third start and its failure nobody else starts.
-    started = [event.request_id for event in done.told(VisitStarted)]
-    alone = started.index(killer.request_id, started.index(killer.request_id, started.index(killer.request_id) + 1) + 1)
-    ends = [event.final for event in done.told(VisitFailed) if event.request_id == killer.request_id]
-    assert ends == [False] * 4 + [True]
-    assert started[alone : alone + 3] == [killer.request_id] * 3
+    tale = [event for event in done.events if isinstance(event, VisitStarted | VisitFailed)]
+    ours = [at for at, event in enumerate(tale) if event.request_id == killer.request_id]
+    assert [type(tale[at]) for at in ours] == [VisitStarted, VisitFailed] * 5
+    assert [b - a for a, b in zip(ours[4::2], ours[5::2], strict=True)] == [1, 1, 1], "nobody else meanwhile"
+    assert [event.final for event in tale if event in [tale[at] for at in ours[1::2]]] == [False] * 4 + [True]
 
 
 @pytest.mark.parametrize("reaction", ["raise", "swallow", "skip_over"])

@@ -93,7 +93,7 @@ async def test_run_input_that_raises_raises_after_what_was_read(nothing_left: No
     """What the input raises comes out of the stream once, after the open pages' results; then the stream is over."""
 
     def seeds() -> Iterator[str]:
-        yield from (f"{URL}{number}" for number in range(50))
+        yield from (f"{URL}{number}" for number in range(1200))  # more than is read ahead
         raise OSError("the file is gone")
 
     bench = Bench()
