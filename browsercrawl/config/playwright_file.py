@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from browsercrawl.config.models import BrowserConfig
 from browsercrawl.errors import ConfigError
 
 FILE_NAME = "playwright.config.json"
@@ -195,16 +194,3 @@ def _valid_names(place: tuple[str, ...]) -> Iterable[str]:
 
 def _is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def with_playwright_file(file: PlaywrightFile, config: BrowserConfig) -> BrowserConfig:
-    """Return a configuration in which the file's values stand wherever `config` was not given one.
-
-    Raises:
-        ConfigError: the two do not fit together.
-    """
-    fields = file.browser_fields() | config.model_dump(exclude_unset=True)
-    try:
-        return BrowserConfig.model_validate(fields)
-    except ValidationError as error:
-        raise ConfigError("; ".join(each["msg"] for each in error.errors())) from error

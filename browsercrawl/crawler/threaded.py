@@ -7,13 +7,12 @@ held. Callbacks are put on the loop only with it held, and only before the crawl
 
 import asyncio
 import atexit
-import concurrent.futures
+import concurrent.futures.thread  # registers its own exit now, to come after what is registered later
 import sys
 import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor as _  # noqa: F401 - it shuts down after what is registered later
 from types import TracebackType
 from typing import Self
 

@@ -10,7 +10,6 @@ from browsercrawl.config.playwright_file import (
     FILE_NAME,
     find_playwright_file,
     load_playwright_file,
-    with_playwright_file,
 )
 from browsercrawl.errors import ConfigError
 
@@ -43,17 +42,11 @@ def test_load_options_become_fields_in_pythons_names(tmp_path: Path) -> None:
         },
         "contextOptions": {"userAgent": "me", "ignoreHTTPSErrors": True, "viewport": {"width": 10, "height": 20}},
     }
-    config = with_playwright_file(load_playwright_file(_written(tmp_path, content)), BrowserConfig())
+    config = BrowserConfig.model_validate(load_playwright_file(_written(tmp_path, content)).browser_fields())
     assert config.executable == Path("/x/chrome")
     assert (config.user_agent, config.proxy) == ("me", "http://p:1")
     assert config.launch_options == {"args": ["--lang=de"], "slow_mo": 5}
     assert config.context_options == {"ignore_https_errors": True, "viewport": {"width": 10, "height": 20}}
-
-
-def test_with_playwright_file_given_field_wins(tmp_path: Path) -> None:
-    """What the user says otherwise goes before the file."""
-    file = load_playwright_file(_written(tmp_path, {"contextOptions": {"userAgent": "file"}}))
-    assert with_playwright_file(file, BrowserConfig(user_agent="given")).user_agent == "given"
 
 
 @pytest.mark.parametrize(
@@ -91,4 +84,4 @@ def test_load_file_of_the_repository_is_valid() -> None:
     """The file at the top of this repository can be used."""
     path = find_playwright_file(Path(__file__).parent)
     assert path is not None
-    assert with_playwright_file(load_playwright_file(path), BrowserConfig()).launch_options["args"]
+    assert BrowserConfig.model_validate(load_playwright_file(path).browser_fields()).launch_options["args"]
