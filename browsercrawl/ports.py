@@ -224,7 +224,7 @@ class LaunchBrowser(Protocol):
     """Starts a browser; the engine calls it again after a crash."""
 
     async def __call__(self) -> BrowserPort:
-        """Launch.
+        """Launch, within a limit of the implementation's own. Cancelled, it leaves nothing behind.
 
         Raises:
             BrowserNotFound: no usable binary.

@@ -17,9 +17,6 @@ URL_LENGTH_MAX = 65_536
 
 _DEFAULT_PORTS = {"http:": "80", "https:": "443"}
 _SHOWN_LENGTH_MAX = 200
-_ORIGIN = re.compile(r"\s*(?:https?:[/\\]*|[a-z][a-z0-9+.-]*:[/\\]+|[/\\]{2,})?", re.IGNORECASE)
-_AUTHORITY = re.compile(r"[^/\\?#]*")
-_PORT = re.compile(r"(?:\[[^\]]*\]|[^:]*)(?::\d*)?\Z")
 _LOOPBACK = re.compile(r"127(?:\.\d{1,3}){3}\Z")
 _QUERY = re.compile(r"[?#].+\Z", re.DOTALL)
 
@@ -75,19 +72,25 @@ def fingerprint(key: str) -> str:
 
 
 def shown(url: str) -> str:
-    """Return a URL fit for a message: without user name and password, and cut to 200 characters.
+    """Return a URL fit for a message: without user name, password, query and fragment, cut to 200 characters.
 
-    In a string that is no URL, everything before its last `@` is taken for a user name and password.
+    In a string that is no web URL, everything before its last `@` is taken for a user name and password.
+
+    Example:
+        >>> shown("https://me:pw@example.com/a?token=x"), shown("me:pw@example.com")
+        ('https://example.com/a?…', '…@example.com')
     """
     if "@" in url:
         try:
             parsed = ada_url.URL(url)
         except ValueError:
+            parsed = None
+        if parsed is None or parsed.protocol not in _DEFAULT_PORTS:
             url = "…@" + url.rpartition("@")[2]
-        else:
-            if parsed.username or parsed.password:
-                parsed.username = parsed.password = ""
-                url = parsed.href
+        elif parsed.username or parsed.password:
+            parsed.username = parsed.password = ""
+            url = parsed.href
+    url = _QUERY.sub(lambda tail: f"{tail[0][0]}…", url)
     return url if len(url) <= _SHOWN_LENGTH_MAX else url[: _SHOWN_LENGTH_MAX - 1] + "…"
 
 

@@ -15,7 +15,7 @@ from browsercrawl.browser.calls import Calls, Link, summary, translate
 from browsercrawl.browser.context import PlaywrightContext
 from browsercrawl.browser.discovery import BrowserBinary, find_browser
 from browsercrawl.browser.driver import Driver, refuse_unsupported
-from browsercrawl.browser.processes import ExitWatch, Renderers, is_alive
+from browsercrawl.browser.processes import ExitWatch, Renderers
 from browsercrawl.browser.switches import command_line
 from browsercrawl.config import BrowserConfig
 from browsercrawl.errors import BrowserCrashed, ConfigError, LaunchFailed
@@ -113,9 +113,8 @@ class PlaywrightBrowser:
 
     def _gone(self) -> BrowserCrashed | None:
         """Tell whether the browser is gone, looking at the processes: their end may not have been reported yet."""
-        for who, pid in (("browser", self._driver.browser_pid), ("driver", self._driver.pid)):
-            if self._lost is None and pid is not None and not is_alive(pid):
-                self._set_lost(f"the {who} process died")
+        for watch in self._watches:
+            watch.look()
         return None if self._lost is None else BrowserCrashed(f"the browser is gone: {self._lost}")
 
     async def new_context(self, options: ContextOptions, *, limit_s: float) -> PlaywrightContext:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -79,6 +80,14 @@ class ExitWatch:
             self._poll = asyncio.create_task(self._wait(pid))
         else:
             self._loop.add_reader(self._pidfd, self._fire)
+
+    def look(self) -> None:
+        """Call back now if the process has ended and the loop has not come to say so; a few microseconds."""
+        if self._pidfd is not None:
+            end = select.poll()
+            end.register(self._pidfd, select.POLLIN)
+            if end.poll(0):
+                self._fire()
 
     def _fire(self) -> None:
         self.release()

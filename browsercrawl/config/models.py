@@ -169,10 +169,12 @@ class CrawlerConfig(_Model):
         if not isinstance(values, dict):
             return values
         merged = dict(values)
-        for part, defaults in _PROFILES.get(values.get("profile", "balanced"), {}).items():
+        profile = values.get("profile", "balanced")
+        for part, defaults in _PROFILES.get(profile, {}).items() if isinstance(profile, str) else ():
             given = values.get(part, {})
             given = given.model_dump(exclude_unset=True) if isinstance(given, BaseModel) else given
-            merged[part] = {**defaults, **given}
+            if isinstance(given, Mapping):  # else the field's own check says what is wrong with it
+                merged[part] = {**defaults, **given}
         return merged
 
     @model_validator(mode="after")

@@ -251,7 +251,7 @@ class PageKilled(Event):
 
     name = "page.killed"
     level = Level.WARNING
-    lease_id: int
+    lease_id: int | None
     rung: Literal["interrupt", "close_page", "close_context", "kill_browser"]
     worked: bool
     took_s: float

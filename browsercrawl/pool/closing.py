@@ -95,7 +95,7 @@ class Closer:
         )
 
     async def _climb(self, page: PooledPage) -> None:
-        lease_id = page.lease.id if page.lease is not None else 0
+        lease_id = page.lease.id if page.lease is not None else None
         context = page.context
 
         async def climb_rung(rung: Rung, doing: Awaitable[bool]) -> bool:

@@ -76,7 +76,7 @@ class Lease:
 
     def transition(self, new: LeaseState) -> None:
         """Move to a state."""
-        self.state = moved(self.state, new, f"lease {self.id}")
+        self.state = moved(self.state, new, what=f"lease {self.id}")
 
     def _page_now(self) -> "PooledPage":
         if self.pooled is None:

@@ -97,7 +97,7 @@ _MOVES: Mapping[Enum, frozenset[Enum]] = {
 }
 
 
-def moved(old: _S, new: _S, what: str) -> _S:
+def moved(old: _S, new: _S, *, what: str) -> _S:
     """Return the new state if the move is legal.
 
     Args:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from browsercrawl.errors import BrowserCrashed, BrowsercrawlError, CallTimeout, InternalError
 from browsercrawl.events import ContextOpened, Emit
 from browsercrawl.pool.background import Changes
-from browsercrawl.pool.closing import Closer
 from browsercrawl.pool.lifecycle import ContextState, LeaseState, PageState
 from browsercrawl.pool.stock import PooledContext, PooledPage, Stock
 from browsercrawl.pool.supervisor import Supervisor
@@ -29,7 +28,6 @@ class Opener:
         stock: Stock,
         *,
         upkeep: Upkeep,
-        closer: Closer,
         supervisor: Supervisor,
         changes: Changes,
         emit: Emit,
@@ -37,13 +35,12 @@ class Opener:
     ) -> None:
         self._stock = stock
         self._upkeep = upkeep
-        self._closer = closer
         self._supervisor = supervisor
         self._changes = changes
         self._emit = emit
         self._limits = limits
 
-    async def open_context(self, context: PooledContext, browser: BrowserPort, options: ContextOptions) -> None:
+    async def open_context(self, context: PooledContext, browser: BrowserPort, *, options: ContextOptions) -> None:
         """Open a context that was entered in the books; whoever waits is told by `opened`, and why not by `error`."""
         try:
             context.opened_port = await browser.new_context(options, limit_s=self._limits.open_s)
@@ -59,8 +56,7 @@ class Opener:
                 self._emit(
                     ContextOpened(context_id=context.id, session=context.session, contexts=self._stock.live_contexts)
                 )
-                if context.private and not context.leases:  # its acquire was cancelled
-                    await self._closer.close_context(context)
+                self._upkeep.close_if_unwanted(context)  # a private one whose acquire was cancelled
         finally:
             context.opened.set_result(None)
             self._changes.notify()

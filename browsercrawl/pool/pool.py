@@ -94,7 +94,6 @@ class Pool:
         self._opener = Opener(
             self._stock,
             upkeep=self._upkeep,
-            closer=self._closer,
             supervisor=self._supervisor,
             changes=self._changes,
             emit=emit,
@@ -284,7 +283,9 @@ class Pool:
             context = self._stock.add_context(
                 lease.session, private=isolation == "request", generation=self._supervisor.generation
             )
-            self._tasks.spawn(self._opener.open_context(context, browser, options), f"pool: open context {context.id}")
+            self._tasks.spawn(
+                self._opener.open_context(context, browser, options=options), f"pool: open context {context.id}"
+            )
         context.leases.add(lease)
         lease.context = context
         return context
@@ -439,4 +440,4 @@ class Pool:
             raise PoolClosed("the pool is closed; no lease can be had any more")
 
     def _transition(self, new: PoolState) -> None:
-        self._state = moved(self._state, new, "the pool")
+        self._state = moved(self._state, new, what="the pool")

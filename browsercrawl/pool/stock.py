@@ -227,7 +227,7 @@ class Stock:
     def move_page(self, page: PooledPage, new: PageState) -> None:
         """Change a page's state, and the counts and lists with it."""
         old = page.state
-        page.state = moved(old, new, f"page {page.id}")
+        page.state = moved(old, new, what=f"page {page.id}")
         self._pages[old] -= 1
         if old is PageState.PARKED:
             page.context.parked.remove(page)
@@ -243,7 +243,7 @@ class Stock:
     def move_context(self, context: PooledContext, new: ContextState) -> None:
         """Change a context's state; its pages close with it."""
         old = context.state
-        context.state = moved(old, new, f"context {context.id}")
+        context.state = moved(old, new, what=f"context {context.id}")
         self._context_states[old] -= 1
         if not context.private:
             if old is ContextState.OPENING:

@@ -178,7 +178,7 @@ class Supervisor:
         self.lose(generation, await browser.wait_lost())
 
     def _transition(self, new: BrowserState) -> None:
-        self._state = moved(self._state, new, "the pool's browser")
+        self._state = moved(self._state, new, what="the pool's browser")
 
 
 async def _reap(browser: BrowserPort) -> bool:

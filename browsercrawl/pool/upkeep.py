@@ -110,16 +110,17 @@ class Upkeep:
             return
         self._stock.move_context(context, ContextState.DRAINING)
         self._emit(ContextRecycled(context_id=context.id, session=context.session, why=why, visits=context.visits))
-        self._close_if_drained(context)
+        self.close_if_unwanted(context)
 
     def leave_context(self, lease: Lease) -> None:
         """Take a lease out of its context, which closes if it has only waited for that."""
         context, lease.context = lease.context, None
         if context is not None:
             context.leases.discard(lease)
-            self._close_if_drained(context)
+            self.close_if_unwanted(context)
 
-    def _close_if_drained(self, context: PooledContext) -> None:
+    def close_if_unwanted(self, context: PooledContext) -> None:
+        """Close a context that is drained, or private, once no lease is left in it."""
         ends = context.state is ContextState.DRAINING or (context.private and context.state is ContextState.OPEN)
         if ends and not context.leases:
             self.spawn_replacement(self._closer.close_context(context), f"pool: close context {context.id}")

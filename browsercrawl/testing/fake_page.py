@@ -19,6 +19,7 @@ from browsercrawl.errors import (
 from browsercrawl.ports import Cleaning, Navigation, Snapshot
 from browsercrawl.request import Capture, WaitUntil
 from browsercrawl.testing.fake_script import BLANK, NEVER, FakePageScript, sleep_unless
+from browsercrawl.urls import shown
 
 if TYPE_CHECKING:
     from browsercrawl.testing.fake_browser import FakeContext
@@ -99,12 +100,13 @@ class FakePage:
         self._unfit = "no document committed"
         if script.commit_s <= 0:
             await asyncio.sleep(0)  # a real navigation always lets others run
-        await self._pass_time(script.commit_s, limit_s, DeadlineExceeded, f"no document within {limit_s} s: {url}")
+        late = f"no document within {limit_s} s: {shown(url)}"
+        await self._pass_time(script.commit_s, limit_s, DeadlineExceeded, late)
         self._commit(url, script)
         if script.network_error is not None:
-            raise NetworkFailed(f"{script.network_error} at {url}", code=script.network_error)
+            raise NetworkFailed(f"{script.network_error} at {shown(url)}", code=script.network_error)
         if script.download:
-            raise DownloadRefused(f"{url} is a download")
+            raise DownloadRefused(f"{shown(url)} is a download")
         self._unfit = None
         loaded = True
         if wait_until != "commit":

@@ -1,6 +1,7 @@
 """Every address of the fault site: it ends as it should, in time, and its neighbours do not notice."""
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -72,6 +73,13 @@ def test_faults_are_all_expected() -> None:
     assert {fault.name for fault in FAULTS} == EXPECTED.keys() | ELSEWHERE
 
 
+@pytest.fixture
+def site() -> Iterator[DemoSite]:
+    """A site of the test's own: some faults count how often they were asked for."""
+    with DemoSite() as running:
+        yield running
+
+
 @pytest.mark.parametrize("profile", ["balanced", "lean"])
 async def test_crawl_every_fault_ends_in_time_and_harms_no_neighbour(
     site: DemoSite, crawl: "Crawl", profile: str
@@ -99,7 +107,7 @@ async def test_crawl_every_fault_ends_in_time_and_harms_no_neighbour(
     )
     assert Counter(result.url for result in done.results) == Counter(seeds)
     neighbours = [result for result in done.results if result.url in good]
-    assert [result for result in neighbours if result.outcome is not Outcome.SUCCEEDED] == []
+    assert [result.error for result in neighbours if result.outcome is not Outcome.SUCCEEDED] == []
     assert {result.url: result.title for result in neighbours} == {url: good[url] for url in seeds if url in good}
     if profile == "lean":
         return

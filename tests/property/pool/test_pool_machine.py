@@ -92,6 +92,7 @@ class PoolMachine(RuleBasedStateMachine):
         session, isolation = draw(st.sampled_from("abcdefg")), draw(st.sampled_from(["session", "session", "request"]))
 
         async def ask() -> None:
+            await self.clock.settle()
             free = self.pool.free
             task = asyncio.ensure_future(self.pool.acquire(session, isolation=isolation))
             await asyncio.sleep(0)

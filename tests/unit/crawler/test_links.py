@@ -118,5 +118,3 @@ async def test_crawl_max_requests_counts_links_kept_out(crawl: "Crawl") -> None:
     assert len(done.results) == 4
     assert done.summary.links_skipped["max_requests"] > 0  # type: ignore[index]  # an Enum of strings
     assert done.summary.exit_code == 0
-
-

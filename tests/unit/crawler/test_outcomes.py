@@ -47,9 +47,7 @@ async def test_crawl_final_2xx_succeeds(crawl: "Crawl", status: int | None) -> N
         (599, ErrorKind.HTTP_FAILED, 3),
     ],
 )
-async def test_crawl_bad_status_fails_as_designed(
-    crawl: "Crawl", status: int, kind: ErrorKind, attempts: int
-) -> None:
+async def test_crawl_bad_status_fails_as_designed(crawl: "Crawl", status: int, kind: ErrorKind, attempts: int) -> None:
     """Each status has its kind; what is worth it is tried three times in all, the rest once."""
     done = await crawl(only(status=status), [URL])
     assert done.only.error is not None

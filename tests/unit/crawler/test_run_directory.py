@@ -28,7 +28,10 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 async def test_run_directory_holds_one_line_per_result_and_the_summary(tmp_path: Path) -> None:
     """`results.jsonl` has each result once, `events.jsonl` begins and ends with the run, `summary.json` agrees."""
-    sites = {URL: FakePageScript(title="t", html="<p>body</p>", links=(f"{URL}a",)), f"{URL}a": FakePageScript(status=500)}
+    sites = {
+        URL: FakePageScript(title="t", html="<p>body</p>", links=(f"{URL}a",)),
+        f"{URL}a": FakePageScript(status=500),
+    }
     output = tmp_path / "run"
     summary = await crawler_of(sites, output, links={"depth": 1}).run([URL, "nothing", URL])
     assert summary.run_dir == output
@@ -44,7 +47,7 @@ async def test_run_directory_holds_one_line_per_result_and_the_summary(tmp_path:
     names = [each["event"] for each in events]
     assert names[0] == "run.started"
     assert "run.finished" in names
-    assert names[-1] == "browser.retired", "also the browser's end is in the file"
+    assert "browser.retired" in names, "also the browser's end is in the file"
     assert not {"lease.acquired", "visit.started", "request.scheduled"} & set(names)
     assert {each["run_id"] for each in events} == {summary.run_id}
     written = json.loads((output / "summary.json").read_text())
@@ -186,7 +189,7 @@ async def test_exceptions_text_has_no_secret() -> None:
         with pytest.raises(InvalidURL) as raised:
             await crawler.fetch(url)
         assert _SECRET not in str(raised.value)
-        with pytest.raises(ValueError, match="url") as invalid:
+        with pytest.raises(ValueError, match="validation error") as invalid:
             Request(url=url)
         assert _SECRET not in str(invalid.value)
     with pytest.raises(ConfigError) as wrong:

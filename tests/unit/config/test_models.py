@@ -1,0 +1,90 @@
+"""The configuration: defaults, profiles, and what is refused and how."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from browsercrawl.config import CrawlerConfig, PoolConfig
+from browsercrawl.errors import ConfigError
+
+
+def test_config_defaults_are_those_of_the_contract() -> None:
+    """Deadline 60 s, two retries, `load`, depth 0, scope host, no delay in the Python API, drain 8 s."""
+    config = CrawlerConfig()
+    assert (config.visit.timeout_s, config.retry.retries, config.visit.wait_until) == (60, 2, "load")
+    assert (config.links.depth, config.links.scope, config.links.max_requests) == (0, "host", None)
+    assert (config.host.delay_s, config.drain_s, config.output, config.profile) == (0, 8, None, "balanced")
+    assert config.visit.capture == {"html", "text", "links"}
+    assert (config.pool.page_visits_max, config.pool.growth_bytes_max) == (25, 64_000_000)
+
+
+def test_config_every_field_is_described() -> None:
+    """Each option says what it is."""
+    for model in (CrawlerConfig, *(field.annotation for field in CrawlerConfig.model_fields.values())):
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            for name, field in model.model_fields.items():
+                nested = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+                assert nested or field.description, f"{model.__name__}.{name}"
+
+
+@pytest.mark.parametrize(
+    ("profile", "reuse", "binary", "per_site"),
+    [("faithful", "never", "full", False), ("balanced", "clean", "shell", False), ("lean", "keep", "shell", True)],
+)
+def test_config_profile_sets_defaults_only(profile: Any, reuse: str, binary: str, per_site: bool) -> None:
+    """A profile fills in what was not given, also where some fields of a part were; given values win."""
+    config = CrawlerConfig(profile=profile)
+    assert (config.pool.reuse, config.browser.binary, config.browser.process_per_site) == (reuse, binary, per_site)
+    mixed = CrawlerConfig(profile=profile, pool=PoolConfig(page_visits_max=3))
+    assert (mixed.pool.reuse, mixed.pool.page_visits_max) == (reuse, 3)
+    given = CrawlerConfig.load({"profile": profile, "pool": {"reuse": "clean"}})
+    assert given.pool.reuse == "clean"
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"concurency": 3}, "concurency"),
+        ({"concurrency": 0}, "concurrency"),
+        ({"concurrency": "many"}, "concurrency"),
+        ({"visit": {"timeout_s": 0}}, "visit.timeout_s"),
+        ({"visit": {"wait_until": "soon"}}, "visit.wait_until"),
+        ({"retry": {"backoff_s": 9, "backoff_max_s": 1}}, "backoff_max_s"),
+        ({"pool": {"contexts_max": 1}, "concurrency": 4}, "contexts_max"),
+        ({"visit": {"save": ["html"]}}, "set output"),
+        ({"browser": {"headed": True}}, "headed"),
+        ({"profile": "quick"}, "profile"),
+        ({"profile": ["lean"]}, "profile"),
+        ({"pool": 5}, "pool"),
+        ({"pool": None}, "pool"),
+    ],
+)
+def test_config_wrong_value_is_named(values: dict[str, Any], named: str) -> None:
+    """What is wrong, and where, stands in the error; nothing is clamped."""
+    for profile in ("balanced", "lean"):
+        with pytest.raises(ConfigError, match=named):
+            CrawlerConfig.load({"profile": profile, **values})
+
+
+def test_config_error_shows_no_value() -> None:
+    """A password in a wrong place does not get into the message."""
+    with pytest.raises(ConfigError) as raised:
+        CrawlerConfig.load({"browser": {"proxy": ["hunter2"]}, "output": {"x": "hunter2"}})
+    assert "hunter2" not in str(raised.value)
+
+
+def test_config_is_immutable_and_survives_json(tmp_path: Path) -> None:
+    """What runs is what was given; a dump loads to the same."""
+    config = CrawlerConfig(output=tmp_path / "run", concurrency=3)
+    with pytest.raises(ValidationError):
+        config.concurrency = 5  # type: ignore[misc]  # what this is about
+    assert CrawlerConfig.load(config.model_dump(mode="json")) == config
+
+
+def test_config_numbers_follow_from_concurrency() -> None:
+    """`auto` is two per core; contexts are as many as pages, eight at least."""
+    assert CrawlerConfig().pages_max >= 2
+    assert (CrawlerConfig(concurrency=3).pages_max, CrawlerConfig(concurrency=3).contexts_max) == (3, 8)
+    assert CrawlerConfig(concurrency=30).contexts_max == 30

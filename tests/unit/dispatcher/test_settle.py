@@ -1,0 +1,61 @@
+"""The pure decision after a visit: again, or finished."""
+
+import pytest
+
+from browsercrawl.dispatcher.settle import Again, Finished, decide
+from browsercrawl.errors import (
+    BrowserCrashed,
+    BrowsercrawlError,
+    DeadlineExceeded,
+    Disposition,
+    HostUnavailable,
+    HttpRejected,
+    LeaseTimeout,
+    UnknownLabel,
+)
+from browsercrawl.frontier import Claim
+from browsercrawl.request import Request
+from browsercrawl.result import Outcome
+
+
+def claim(attempt: int) -> Claim:
+    """A claim of some attempt."""
+    return Claim(
+        request=Request(url="http://site.test/"),
+        token=1,
+        owner="test",
+        expires_at=1.0,
+        attempt=attempt,
+        stalls=0,
+        stored_at=0.0,
+        queued_s=0.0,
+        politeness_s=0.0,
+    )
+
+
+RETRY_FRESH = DeadlineExceeded("late")
+DEFER = HostUnavailable("429", retry_after=None)
+
+
+@pytest.mark.parametrize(
+    ("error", "attempt", "deaths_alone", "expected"),
+    [
+        (None, 3, 0, Finished(Outcome.SUCCEEDED)),
+        (RETRY_FRESH, 1, 0, Again(Disposition.RETRY_FRESH, spent=True)),
+        (RETRY_FRESH, 2, 0, Again(Disposition.RETRY_FRESH, spent=True)),
+        (RETRY_FRESH, 3, 0, Finished(Outcome.FAILED)),
+        (DEFER, 2, 0, Again(Disposition.DEFER_HOST, spent=True)),
+        (DEFER, 3, 0, Finished(Outcome.FAILED)),
+        (HttpRejected("404"), 1, 0, Finished(Outcome.FAILED)),
+        (UnknownLabel("?"), 1, 0, Finished(Outcome.FAILED)),
+        (BrowserCrashed("gone"), 3, 0, Again(Disposition.PUT_BACK, spent=False)),
+        (BrowserCrashed("gone"), 1, 2, Again(Disposition.PUT_BACK, spent=False)),
+        (BrowserCrashed("gone"), 1, 3, Finished(Outcome.FAILED)),
+        (LeaseTimeout("late"), 9, 0, Again(Disposition.PUT_BACK, spent=False)),
+    ],
+)
+def test_decide_each_disposition_has_its_consequence(
+    error: BrowsercrawlError | None, attempt: int, deaths_alone: int, expected: Again | Finished
+) -> None:
+    """Retries are bounded by attempts, put-backs by deaths alone; everything else ends at once."""
+    assert decide(error, claim(attempt), attempts_max=3, deaths_alone=deaths_alone, deaths_max=3) == expected

@@ -1,0 +1,142 @@
+"""A single visit: the handler's view of it, and its end."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from browsercrawl.config import VisitConfig
+from browsercrawl.errors import ErrorKind, UsageError
+from browsercrawl.events import Event
+from browsercrawl.ports import ContextOptions
+from browsercrawl.request import Request
+from browsercrawl.testing.fake_browser import FakeBrowser, FakePage, FakePageScript
+from browsercrawl.testing.virtual_clock import VirtualClock
+from browsercrawl.visit import Visit, Visitor, VisitOutcome, VisitPlan
+
+URL = "http://site.test/"
+
+
+class Bench:
+    """A page of a fake browser and a visitor for it."""
+
+    def __init__(self, script: FakePageScript) -> None:
+        self.clock = VirtualClock(autojump=True)
+        self.browser = FakeBrowser({URL: script}, clock=self.clock)
+        self.events: list[Event] = []
+        self.visitor = Visitor(clock=self.clock, emit=self.events.append)
+
+    async def page(self) -> FakePage:
+        context = await self.browser.new_context(ContextOptions(), limit_s=1)
+        return await context.new_page(limit_s=1)
+
+    async def visit(self, handler: Any = None, **options: Any) -> VisitOutcome:
+        plan = VisitPlan.of(Request(url=URL), VisitConfig(**options), handler=handler)
+        return await self.visitor.visit(await self.page(), plan)
+
+
+async def test_visit_takes_what_is_asked_for_and_no_more() -> None:
+    """`capture` names what the snapshot holds; what is saved is not thereby captured."""
+    script = FakePageScript(title="t", html="<p>", text="p", links=(f"{URL}a",))
+    full = await Bench(script).visit()
+    assert full.snapshot is not None
+    assert (full.snapshot.html, full.snapshot.text, full.snapshot.links) == ("<p>", "p", (f"{URL}a",))
+    bare = await Bench(script).visit(capture=frozenset(), save=frozenset({"html", "text", "screenshot"}))
+    assert bare.snapshot is not None
+    assert (bare.snapshot.title, bare.snapshot.html, bare.snapshot.text, bare.snapshot.links) == ("t", None, None, ())
+    assert [(file.name, file.extension) for file in bare.files] == [
+        ("html", "html"),
+        ("text", "txt"),
+        ("screenshot", "png"),
+    ]
+
+
+async def test_visit_handler_sees_page_response_and_session() -> None:
+    """The handler gets the real page and the main document's response, before anything is captured."""
+    seen: list[Any] = []
+
+    async def handler(visit: Visit) -> None:
+        seen.extend([visit.page, visit.response.status, visit.response.final_url, visit.session, visit.request.url])
+
+    bench = Bench(FakePageScript(status=201, final_url=f"{URL}to"))
+    await bench.visit(handler)
+    assert isinstance(seen[0], FakePage)
+    assert seen[1:] == [201, f"{URL}to", None, URL]
+
+
+async def test_visit_pushed_values_are_copies() -> None:
+    """What the handler changes after pushing stays out of the result."""
+    row: dict[str, Any] = {"tags": ["a"]}
+
+    async def handler(visit: Visit) -> None:
+        visit.push(row)
+        row["tags"].append("b")
+
+    outcome = await Bench(FakePageScript()).visit(handler)
+    assert outcome.data == ({"tags": ["a"]},)
+
+
+async def test_visit_is_dead_after_its_handler() -> None:
+    """A visit kept beyond its handler takes nothing more."""
+    kept: list[Visit] = []
+
+    async def handler(visit: Visit) -> None:
+        kept.append(visit)
+
+    await Bench(FakePageScript()).visit(handler)
+    for use in (lambda: kept[0].push(1), lambda: kept[0].enqueue(URL)):
+        with pytest.raises(UsageError, match="is over"):
+            use()
+    with pytest.raises(UsageError, match="is over"):
+        await kept[0].enqueue_links()
+    with pytest.raises(UsageError, match="is over"):
+        await kept[0].screenshot()
+
+
+async def test_visit_too_many_pictures_are_refused() -> None:
+    """A visit keeps 100 pictures at most."""
+
+    async def handler(visit: Visit) -> None:
+        for number in range(101):
+            await visit.screenshot(f"p{number}")
+
+    outcome = await Bench(FakePageScript()).visit(handler)
+    assert outcome.error is not None
+    assert outcome.error.kind is ErrorKind.HANDLER_FAILED
+    assert "100 screenshots" in outcome.error.message
+
+
+async def test_visit_cancelled_cancels_its_handler() -> None:
+    """Cancelling a visit ends the handler and passes the cancellation on."""
+    bench = Bench(FakePageScript())
+    ended: list[bool] = []
+
+    async def handler(visit: Visit) -> None:
+        try:
+            await bench.clock.sleep(1000)
+        finally:
+            ended.append(True)
+
+    task = asyncio.create_task(bench.visit(handler))
+    await bench.clock.sleep(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == [True]
+
+
+@pytest.mark.parametrize(
+    ("script", "condemned"),
+    [
+        (FakePageScript(), None),
+        (FakePageScript(status=404), None),
+        (FakePageScript(status=503), None),
+        (FakePageScript(network_error="ERR_FAILED"), "network"),
+        (FakePageScript(download=True), "download"),
+        (FakePageScript(crash_s=0.0), "page_crashed"),
+        (FakePageScript(hang="for_good"), "deadline"),
+    ],
+)
+async def test_visit_condemns_the_page_when_the_page_is_at_fault(script: FakePageScript, condemned: str | None) -> None:
+    """An HTTP status costs no page; a network error, download, crash or deadline does."""
+    assert (await Bench(script).visit()).condemned == condemned
