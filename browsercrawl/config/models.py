@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -170,7 +170,7 @@ class CrawlerConfig(_Model):
             return values
         merged = dict(values)
         profile = values.get("profile", "balanced")
-        for part, defaults in _PROFILES.get(profile, {}).items() if isinstance(profile, str) else ():
+        for part, defaults in _PROFILES[profile].items() if profile in get_args(Profile) else ():
             given = values.get(part, {})
             given = given.model_dump(exclude_unset=True) if isinstance(given, BaseModel) else given
             if isinstance(given, Mapping):  # else the field's own check says what is wrong with it

@@ -7,19 +7,23 @@ cancelled, because a committed request without a delivered result would be lost.
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from math import inf
 from typing import Any, TypeVar
 
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.dispatcher.links import LinkFollower
-from browsercrawl.dispatcher.settle import Again, Ending, History, decide, error_info, result_of
+from browsercrawl.dispatcher.settle import Again, Ending, Finished, History, decide, error_info, result_of
 from browsercrawl.dispatcher.wiring import Wiring
 from browsercrawl.errors import (
     BrowserCrashed,
     BrowsercrawlError,
+    CallTimeout,
     ContextBroken,
+    DeadlineExceeded,
     Disposition,
     HostUnavailable,
     InternalError,
+    PageCrashed,
     disposition_of,
 )
 from browsercrawl.events import (
@@ -32,7 +36,7 @@ from browsercrawl.events import (
     VisitSucceeded,
 )
 from browsercrawl.frontier import Claim, Verdict
-from browsercrawl.politeness import HostBackoff, retry_after_s, retry_delay_s
+from browsercrawl.politeness import HostBackoff, VisitGaps, retry_after_s, retry_delay_s, slot_rules
 from browsercrawl.pool import Lease
 from browsercrawl.request import Request
 from browsercrawl.result import Artifact, Outcome, Phase, SkipReason, Timings
@@ -55,6 +59,8 @@ class Attempts:
         self._config = config
         self._links = LinkFollower(config.links)
         self._backoff = HostBackoff(config.host)
+        self._gaps = VisitGaps(slot_rules(config.host))
+        self._silent_at = -inf
         self._histories: dict[str, History] = {}
 
     @property
@@ -110,6 +116,7 @@ class Attempts:
 
     async def _visit(self, claim: Claim, lease: Lease, plan: VisitPlan) -> VisitOutcome:
         request = claim.request
+        await self._keep_gap(request.address.host)
         self._w.emit(VisitStarted(request_id=request.id, url=request.url, attempt=claim.attempt, lease_id=lease.id))
         history = self._histories.setdefault(request.id, History())
         history.started_at = history.started_at or self._w.clock.utc()
@@ -140,15 +147,36 @@ class Attempts:
             attempts_max=self._config.retry.retries + 1,
             deaths_alone=history.deaths_alone,
             deaths_max=self._config.retry.stalls_max,
+            shared_fate=not alone and self._is_fate_shared(outcome),
         )
         if error is not None:
-            self._tell_failure(claim, outcome, error, final=not isinstance(decision, Again))
+            self._tell_failure(claim, outcome, error, decision)
         if isinstance(error, HostUnavailable):
             await self._defer_host(claim, error)
         if isinstance(decision, Again):
             await self._again(claim, decision)
         else:
             await self._complete(claim, outcome, history)
+
+    async def _keep_gap(self, host: str) -> None:
+        wait_s, next_s = self._gaps.reserve(host, now=self._w.clock.now())
+        if wait_s > 0:
+            await self._w.frontier.defer(host, next_s)  # so that the next one waits there, not in a page
+            await self._w.clock.sleep(wait_s)
+
+    def _is_fate_shared(self, outcome: VisitOutcome) -> bool:
+        """Tell whether another page may be to blame, where all pages of a site share a renderer (`lean`).
+
+        A renderer that died or does not answer takes all its pages along. A deadline that passed before anything
+        answered looks like a slow server; it is believed to be one unless a page did not answer in that time.
+        """
+        error, now = outcome.error, self._w.clock.now()
+        if not self._config.browser.process_per_site or error is None:
+            return False
+        if isinstance(error, PageCrashed | CallTimeout) or isinstance(error.__cause__, CallTimeout):
+            self._silent_at = now
+            return True
+        return isinstance(error, DeadlineExceeded) and now - self._silent_at < outcome.times.navigate_s
 
     async def _defer_host(self, claim: Claim, error: HostUnavailable) -> None:
         host = claim.request.address.host
@@ -231,7 +259,9 @@ class Attempts:
                     )
                 )
 
-    def _tell_failure(self, claim: Claim, outcome: VisitOutcome, error: BrowsercrawlError, *, final: bool) -> None:
+    def _tell_failure(
+        self, claim: Claim, outcome: VisitOutcome, error: BrowsercrawlError, decision: Again | Finished
+    ) -> None:
         self._w.emit(
             VisitFailed(
                 request_id=claim.request.id,
@@ -240,8 +270,8 @@ class Attempts:
                 kind=error.kind,
                 message=error.message,
                 phase=outcome.phase,
-                disposition=disposition_of(error),
-                final=final,
+                disposition=decision.disposition if isinstance(decision, Again) else disposition_of(error),
+                final=isinstance(decision, Finished),
             )
         )
 

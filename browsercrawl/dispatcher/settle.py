@@ -73,7 +73,13 @@ class Finished:
 
 
 def decide(
-    error: BrowsercrawlError | None, claim: Claim, *, attempts_max: int, deaths_alone: int, deaths_max: int
+    error: BrowsercrawlError | None,
+    claim: Claim,
+    *,
+    attempts_max: int,
+    deaths_alone: int,
+    deaths_max: int,
+    shared_fate: bool = False,
 ) -> Again | Finished:
     """Decide what becomes of a request whose visit ended with this error, or without one.
 
@@ -83,9 +89,12 @@ def decide(
         attempts_max: visits a request may have in all.
         deaths_alone: browser deaths while it was visited alone, this one included.
         deaths_max: so many of them end it.
+        shared_fate: another page of the same renderer may have brought the error about.
     """
     if error is None:
         return Finished(Outcome.SUCCEEDED)
+    if shared_fate:
+        return Again(Disposition.PUT_BACK, spent=False)
     disposition = disposition_of(error)
     if disposition is Disposition.PUT_BACK:
         return Finished(Outcome.FAILED) if deaths_alone >= deaths_max else Again(disposition, spent=False)

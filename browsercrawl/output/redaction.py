@@ -5,7 +5,8 @@ What is taken out:
 - the user name and password of every URL, also without scheme (`user:password@host`) and inside another URL;
 - the value of every query, fragment and path parameter, header, JSON key or `name=value` whose name is secret (below);
 - the rest of the line after `Authorization:`, `Proxy-Authorization:`, `Cookie:` and `Set-Cookie:`;
-- what follows `Bearer`, and every JSON Web Token, wherever it stands.
+- what follows `Bearer`, and every JSON Web Token, wherever it stands;
+- a field of an event or option that holds a private key in PEM form.
 
 A name is compared in lower case and without anything but letters and digits, so `X-Api-Key`, `api_key` and `apiKey`
 are one. It is secret when it contains one of `SECRET_PARTS` or one of its words is in `SECRET_WORDS`; inside a URL also
@@ -164,6 +165,8 @@ def _redact_value(value: object, name: str, *, depth: int) -> object:
     if name and name != "url" and is_secret_name(name):
         return REDACTED
     if isinstance(value, str):
+        if "PRIVATE KEY-----" in value:
+            return REDACTED
         return safe_url(value) if name == "url" or name.endswith("_url") else safe_text(value)
     if isinstance(value, Mapping | list | tuple | set | frozenset):
         return _redact_items(value, name, depth=depth + 1) if depth < NESTING_MAX else "…"

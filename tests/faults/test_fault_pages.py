@@ -86,7 +86,7 @@ async def test_crawl_every_fault_ends_in_time_and_harms_no_neighbour(
 ) -> None:
     """Each fault has its expected outcome within its deadline + 2 s; pages among them all succeed, at once in balanced.
 
-    In `lean` pages share a renderer: a neighbour may have to be visited again, but none is lost.
+    In `lean` pages share a renderer: a neighbour may be put back, without an attempt spent, but none is lost.
     """
     # What asks for a pause has a host of its own: its neighbours would rightly wait.
     hosts = {"503": "http://localhost", "429": "http://localhost"}
@@ -102,7 +102,7 @@ async def test_crawl_every_fault_ends_in_time_and_harms_no_neighbour(
         profile=profile,
         concurrency=4,
         visit={"timeout_s": DEADLINE_S},
-        retry={"retries": 0 if profile == "balanced" else 3, "backoff_s": 0.1},
+        retry={"retries": 0, "backoff_s": 0.1},
         host={"defer_s": 0.1},
     )
     assert Counter(result.url for result in done.results) == Counter(seeds)

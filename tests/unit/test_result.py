@@ -5,10 +5,13 @@ from datetime import UTC, datetime
 from browsercrawl.errors import Disposition, ErrorKind
 from browsercrawl.result import ErrorInfo, Outcome, Phase, Result
 
-FIELDS = """request_id url final_url outcome http_status content_type partial title html text links data artifacts error
-skip_reason attempts session label depth parent_url timings started_at finished_at""".split()
+FIELDS = [
+    "request_id", "url", "final_url", "outcome", "http_status", "content_type", "partial", "title", "html",
+    "text", "links", "data", "artifacts", "error", "skip_reason", "attempts", "session", "label", "depth",
+    "parent_url", "timings", "started_at", "finished_at",
+]  # fmt: skip
 
-TIMINGS = "queued_s politeness_s lease_s navigate_s wait_s handle_s capture_s total_s".split()
+TIMINGS = ["queued_s", "politeness_s", "lease_s", "navigate_s", "wait_s", "handle_s", "capture_s", "total_s"]
 
 
 def test_result_has_the_fields_of_the_contract() -> None:

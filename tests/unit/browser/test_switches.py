@@ -83,3 +83,12 @@ def test_command_line_lean_and_proxy_add_their_switches() -> None:
     args = command_line(BrowserConfig(process_per_site=True, proxy="http://127.0.0.1:1")).args
     assert "--process-per-site" in args
     assert "--force-webrtc-ip-handling-policy=disable_non_proxied_udp" in args
+
+
+def test_command_line_flood_protection_stays_on_unless_the_user_drops_it() -> None:
+    """Chromium's flood protection, which Playwright switches off, is on; a user may still switch it off by name."""
+    switch = "--disable-ipc-flooding-protection"
+    assert switch in playwright_switches()
+    assert switch in command_line(BrowserConfig()).ignored
+    line = command_line(_with(switch))
+    assert switch not in line.ignored

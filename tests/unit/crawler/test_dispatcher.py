@@ -134,7 +134,7 @@ def test_dispatcher_several_threads_share_the_results() -> None:
             thread.start()
         for thread in threads:
             thread.join(20)
-    assert Counter(sum(taken, [])) == Counter(ids)
+    assert Counter(each for mine in taken for each in mine) == Counter(ids)
 
 
 def test_dispatcher_results_timeout_ends_the_wait() -> None:
@@ -144,7 +144,7 @@ def test_dispatcher_results_timeout_ends_the_wait() -> None:
         dispatcher.add_task(URL)
         assert list(dispatcher.results(timeout_s=0.05)) == []
         dispatcher.add_task(f"{URL}2")
-        assert [result.url for result in dispatcher.results(timeout_s=0.5)] == [f"{URL}2"]
+        assert next(dispatcher.results(timeout_s=30)).url == f"{URL}2"
 
 
 def test_dispatcher_engine_error_is_raised_from_the_next_call() -> None:

@@ -6,10 +6,11 @@ import pytest
 
 from browsercrawl import Crawler, Request, Visit
 from browsercrawl.events import RequestScheduled
+from browsercrawl.result import SkipReason
 from browsercrawl.testing.fake_browser import FakePageScript
 
 if TYPE_CHECKING:
-    from conftest import Crawl
+    from tests.unit.crawler.conftest import Crawl
 
 URL = "http://site.test/"
 
@@ -116,5 +117,5 @@ async def test_crawl_max_requests_counts_links_kept_out(crawl: "Crawl") -> None:
     """Links beyond `max_requests` are counted, not stored."""
     done = await crawl(tree, [URL], links={"depth": 9, "max_requests": 4})
     assert len(done.results) == 4
-    assert done.summary.links_skipped["max_requests"] > 0  # type: ignore[index]  # an Enum of strings
+    assert done.summary.links_skipped[SkipReason.MAX_REQUESTS] > 0
     assert done.summary.exit_code == 0

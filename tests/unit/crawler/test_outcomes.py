@@ -12,7 +12,7 @@ from browsercrawl.result import Phase
 from browsercrawl.testing.fake_browser import NEVER, FakePageScript
 
 if TYPE_CHECKING:
-    from conftest import Crawl
+    from tests.unit.crawler.conftest import Crawl
 
 URL = "http://site.test/"
 
@@ -156,43 +156,53 @@ async def test_crawl_wait_for_missing_fails_in_its_phase(crawl: "Crawl") -> None
 
 
 async def slow(visit: Visit) -> None:
-    await visit.page.context.browser.clock.sleep(NEVER)  # type: ignore[union-attr,attr-defined]  # the fake's
+    """Take for ever."""
+    await visit.page.context.browser.clock.sleep(NEVER)  # type: ignore[union-attr]  # the fake's
 
 
 async def closes(visit: Visit) -> None:
+    """Close the page."""
     visit.page.end()  # type: ignore[attr-defined]  # the fake's way of page.close()
 
 
 async def crashes(visit: Visit) -> None:
+    """Lose the renderer, and trip over that."""
     visit.page.crash()  # type: ignore[attr-defined]  # the fake's
     raise RuntimeError("the page is gone")
 
 
 async def retries(visit: Visit) -> None:
+    """Ask for another try."""
     raise Retry("not yet")
 
 
 async def blocks(visit: Visit) -> None:
+    """Blame the session."""
     raise Blocked("logged out")
 
 
 async def raises(visit: Visit) -> None:
+    """Have a bug."""
     raise KeyError("no such thing")
 
 
 async def exits_oddly(visit: Visit) -> None:
+    """Raise what is no Exception."""
     raise BaseException("like pytest.fail()")  # noqa: TRY002 - what this is about
 
 
 async def cancels_itself(visit: Visit) -> None:
+    """Raise a cancellation nobody asked for."""
     raise asyncio.CancelledError
 
 
 async def pushes_nonsense(visit: Visit) -> None:
+    """Push what is not JSON."""
     visit.push({"when": object()})  # type: ignore[dict-item]  # what this is about
 
 
 async def enqueues_nonsense(visit: Visit) -> None:
+    """Enqueue what is no web page."""
     visit.enqueue("file:///etc/passwd")
 
 
@@ -409,7 +419,7 @@ async def test_crawl_unknown_label_fails_without_a_page(crawl: "Crawl") -> None:
 
 async def test_crawl_duplicates_are_counted_and_have_no_result(crawl: "Crawl") -> None:
     """Equal URLs are one request; another session or key makes another."""
-    same = ["http://SITE.test:80/#a", URL, Request(url=URL)]
+    same: list[str | Request] = ["http://SITE.test:80/#a", URL, Request(url=URL)]
     done = await crawl(None, [*same, Request(url=URL, session="me"), Request(url=URL, key="2")])
     assert (len(done.results), done.summary.duplicates) == (3, 2)
 

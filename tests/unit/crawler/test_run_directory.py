@@ -79,7 +79,6 @@ async def test_run_directory_keeps_files_of_successes_only(tmp_path: Path) -> No
         output,
         visit={"save": ["html", "text", "screenshot"], "capture": []},
     )
-    results: list[Result] = []
 
     @crawler.handler()
     async def _(visit: Visit) -> None:
@@ -89,8 +88,7 @@ async def test_run_directory_keeps_files_of_successes_only(tmp_path: Path) -> No
         if visit.request.url != URL:
             raise ValueError("no")
 
-    async for result in crawler.stream([URL, f"{URL}bad"]):
-        results.append(result)
+    results = [result async for result in crawler.stream([URL, f"{URL}bad"])]
     good, bad = sorted(results, key=lambda each: each.url)
     assert sorted(each.name for each in good.artifacts) == ["cart", "html", "screenshot", "text"]
     assert (good.html, good.text, bad.artifacts) == (None, None, ())
@@ -148,12 +146,12 @@ async def test_run_directory_has_no_secret_but_in_the_results(tmp_path: Path) ->
             "context_options": {
                 "http_credentials": {"username": "bob", "password": _SECRET},
                 "extra_http_headers": {"Authorization": f"Bearer {_SECRET}", "X-Api-Key": _SECRET},
+                "client_certificates": [{"key": f"-----BEGIN PRIVATE KEY-----\n{_SECRET}\n-----END PRIVATE KEY-----"}],
                 "storage_state": {"cookies": [{"name": "sid", "value": _SECRET}]},
             },
             "launch_options": {"env": {"API_TOKEN": _SECRET}, "args": [f"--proxy-server=http://b:{_SECRET}@h:1"]},
         },
     )
-    results: list[Result] = []
 
     @crawler.handler()
     async def _(visit: Visit) -> None:
@@ -169,8 +167,8 @@ async def test_run_directory_has_no_secret_but_in_the_results(tmp_path: Path) ->
     async def _(result: Result) -> None:
         raise RuntimeError(f"about {result.url}")
 
-    async for result in crawler.stream([*urls, Request(url=f"{with_userinfo}labelled", label="none")]):
-        results.append(result)
+    labelled = Request(url=f"{with_userinfo}labelled", label="none")
+    results = [result async for result in crawler.stream([*urls, labelled])]
     assert len(results) >= len(urls) + 1
     written = {path.name: path.read_text() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert {name for name, text in written.items() if _SECRET in text} == {"results.jsonl"}

@@ -59,3 +59,9 @@ def test_decide_each_disposition_has_its_consequence(
 ) -> None:
     """Retries are bounded by attempts, put-backs by deaths alone; everything else ends at once."""
     assert decide(error, claim(attempt), attempts_max=3, deaths_alone=deaths_alone, deaths_max=3) == expected
+
+
+def test_decide_shared_fate_spends_no_attempt() -> None:
+    """What a neighbour in the same renderer may have done is put back, even at the last attempt."""
+    decision = decide(RETRY_FRESH, claim(3), attempts_max=3, deaths_alone=0, deaths_max=3, shared_fate=True)
+    assert decision == Again(Disposition.PUT_BACK, spent=False)

@@ -84,9 +84,10 @@ async def test_visit_is_dead_after_its_handler() -> None:
         kept.append(visit)
 
     await Bench(FakePageScript()).visit(handler)
-    for use in (lambda: kept[0].push(1), lambda: kept[0].enqueue(URL)):
-        with pytest.raises(UsageError, match="is over"):
-            use()
+    with pytest.raises(UsageError, match="is over"):
+        kept[0].push(1)
+    with pytest.raises(UsageError, match="is over"):
+        kept[0].enqueue(URL)
     with pytest.raises(UsageError, match="is over"):
         await kept[0].enqueue_links()
     with pytest.raises(UsageError, match="is over"):
