@@ -99,7 +99,7 @@ class Crawler:
             An async iterator of results, which is also an async context manager.
 
         Raises:
-            CrawlerBusy: a run is going on. CrawlerClosed: the crawler was closed.
+            CrawlerBusy: a run is going on and somebody waits for it. CrawlerClosed: the crawler was closed.
             InputError: a single URL or request in place of many.
         """
         return Stream(self._new_run(seeds, buffered=True))
@@ -111,7 +111,7 @@ class Crawler:
             What became of it all.
 
         Raises:
-            CrawlerBusy: a run is going on. CrawlerClosed: the crawler was closed.
+            CrawlerBusy: a run is going on and somebody waits for it. CrawlerClosed: the crawler was closed.
             BrowserNotFound, LaunchFailed: there is no browser to crawl with.
             RunDirectoryError: the run directory cannot be made.
             OutputFailed: it cannot be written.
@@ -182,7 +182,9 @@ class Crawler:
         if self._closed:
             raise CrawlerClosed("this crawler was closed; make a new one")
         if self._run is not None and not self._run.is_over:
-            raise CrawlerBusy("this crawler is running; wait for the run's end, or make another crawler")
+            if not self._run.is_left:
+                raise CrawlerBusy("this crawler is running; wait for the run's end, or make another crawler")
+            self._run.supersede()
         parts = RunParts(
             config=config or self.config,
             handlers=self._handlers,

@@ -20,7 +20,7 @@ from browsercrawl.crawler.sink import RunSink
 from browsercrawl.crawler.stream import BUFFER_PER_PAGE, ResultBuffer
 from browsercrawl.crawler.watch import watch
 from browsercrawl.dispatcher import Dispatcher, Seeds, Wiring
-from browsercrawl.errors import BrowsercrawlError
+from browsercrawl.errors import BrowsercrawlError, CrawlerClosed
 from browsercrawl.events import Emit, Event, RunFinished, RunStarted, Status
 from browsercrawl.frontier import MemoryFrontier
 from browsercrawl.output import ArtifactStore, EventLog, FinishReason, Meter, ResultWriter, RunDirectory, Summary
@@ -80,6 +80,8 @@ class Run:
         self._before = before
         self._state = RunState.NEW
         self._abandoned = False
+        self._superseded = False
+        self._takers = 0
         self._stop_reason: FinishReason | None = None
         self._buffer = ResultBuffer(parts.config.pages_max * BUFFER_PER_PAGE) if buffered else None
         self._meter = Meter(parts.clock)
@@ -100,17 +102,29 @@ class Run:
         """No result will come any more and nobody waits: another run may begin."""
         return self._state is RunState.OVER or self._abandoned
 
+    @property
+    def is_left(self) -> bool:
+        """Its results are streamed, but nobody waits for one: the consumer may have left its loop."""
+        return self._buffer is not None and self._takers == 0
+
     # --- for the stream and the crawler ----------------------------------------------------------------------------
 
     async def take(self) -> Result | None:
         """Return the next result; None at the end, and after it.
 
         Raises:
+            CrawlerClosed: the crawler's next run has ended this one.
             BrowsercrawlError, or what the input raised: once, after the last result.
         """
         assert self._buffer is not None, "only a buffered run is taken from"
+        if self._superseded:
+            raise CrawlerClosed("this stream was ended by the crawler's next run; a crawler does one at a time")
         self._begin()
-        result = await self._buffer.take()
+        self._takers += 1
+        try:
+            result = await self._buffer.take()
+        finally:
+            self._takers -= 1
         if result is not None:
             if self._dispatcher is not None:
                 self._dispatcher.wake()
@@ -150,6 +164,11 @@ class Run:
             self._end()
         else:
             self._request_stop(FinishReason.STOPPED, 0.0)
+
+    def supersede(self) -> None:
+        """Make room for the crawler's next run: end, and tell whoever comes back for results."""
+        self._superseded = True
+        self.abandon()
 
     async def close(self) -> None:
         """End the run now and wait until nothing of it is left. Idempotent; raises nothing."""

@@ -283,7 +283,8 @@ class Visitor:
         elif isinstance(error, CallTimeout) and self._clock.now() >= deadline - CALL_SLACK_S:
             cause = DeadlineExceeded(f"{url}: deadline of {plan.timeout_s:g} s passed: {error}")
         elif isinstance(error, NetworkFailed) and error.code == "ERR_UNEXPECTED_PROXY_AUTH":
-            cause = PageBlocked(f"{url}: HTTP 407: the server refuses this client")  # Chromium takes no 407 but a proxy's
+            # Chromium takes a 407 from nobody but a proxy, and does not tell it apart from a broken connection.
+            cause = PageBlocked(f"{url}: HTTP 407: the server refuses this client")
         if cause is not error:
             cause.__cause__ = error
         return cause

@@ -187,16 +187,30 @@ async def test_stream_dropped_then_another_never_begun_is_awaited_at_exit(nothin
     nothing_left(bench.launcher)
 
 
-async def test_crawler_second_run_at_once_is_refused() -> None:
+async def test_crawler_second_run_is_refused_while_somebody_waits_for_the_first() -> None:
     """One run at a time; the first is not harmed."""
-    bench = Bench()
-    async with bench.crawler as crawler, crawler.stream([URL, f"{URL}2"]) as stream:
-        await anext(stream)
+    bench = Bench(lambda _: FakePageScript(load_s=0.05))
+    async with bench.crawler as crawler, crawler.stream([URL]) as stream:
+        waiting = asyncio.create_task(anext(stream))
+        await asyncio.sleep(0)
         with pytest.raises(CrawlerBusy):
             crawler.stream([URL])
         with pytest.raises(CrawlerBusy):
             await crawler.fetch(URL)
-        assert (await anext(stream)).outcome is Outcome.SUCCEEDED
+        assert (await waiting).outcome is Outcome.SUCCEEDED
+
+
+async def test_stream_left_by_break_is_ended_by_the_next_run(nothing_left: NothingLeft) -> None:
+    """A loop left early does not block the crawler, even while the stream is still held; coming back to it is told."""
+    bench = Bench(lambda _: FakePageScript(load_s=0.01))
+    async with bench.crawler as crawler:
+        stream = crawler.stream(endless([]))
+        async for _ in stream:
+            break
+        assert (await crawler.fetch(URL)).outcome is Outcome.SUCCEEDED
+        with pytest.raises(CrawlerClosed, match="next run"):
+            await anext(stream)
+    nothing_left(bench.launcher)
 
 
 async def test_crawler_closed_is_refused_everywhere() -> None:
