@@ -83,6 +83,7 @@ class PlaywrightPage:
         self._ready = asyncio.Event()
         self._loaded = asyncio.Event()
         self._performance = False
+        self._occupied = False
         # These events come from the driver in any case; `request` and `response` would have to be asked for.
         raw.on("framenavigated", self._on_navigated)
         raw.on("domcontentloaded", self._on_ready)
@@ -209,7 +210,7 @@ class PlaywrightPage:
                 raise self._gone() or DeadlineExceeded(f"no answer from {shown(url)} within {limit_s:.3g} s") from error
             except PlaywrightError as error:
                 # Before its commit only the document that was there before can interrupt it.
-                if "interrupted by another navigation" in str(error):
+                if "interrupted by another navigation" in str(error) or await self._was_crossed(url, error):
                     continue
                 return await self._refusal(url, error)
             except Exception as error:  # an error of the user's listener, which Playwright raises here
@@ -219,6 +220,10 @@ class PlaywrightPage:
             return response
         self.state.failed = "ERR_ABORTED"
         raise NetworkFailed(f"loading {shown(url)}: interrupted {_TRIES_MAX} times", code="ERR_ABORTED")
+
+    async def _was_crossed(self, url: str, error: PlaywrightError) -> bool:
+        """Tell whether the document that was there before navigated just then: aborted, and never answered."""
+        return net_error(error) == "ERR_ABORTED" and self._occupied and await self._last_response(url) is None
 
     async def _prepare(self, url: str) -> None:
         state = self.state
@@ -230,7 +235,7 @@ class PlaywrightPage:
 
     async def _request(self, url: str, deadline: float) -> Response | None:
         state = self.state
-        occupied = not state.parked
+        self._occupied = occupied = not state.parked
         state.pending, state.parked, state.failed = True, False, None
         limit_s = deadline - time.monotonic()
         # Its own limit lies beyond ours: which of the two ended a call must never be in doubt.

@@ -16,8 +16,7 @@ from pydantic import JsonValue
 from browsercrawl.clock import Clock
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.crawler.handlers import HandlerTable
-from browsercrawl.crawler.sink import RunSink
-from browsercrawl.crawler.stream import BUFFER_PER_PAGE, ResultBuffer
+from browsercrawl.crawler.sink import BUFFER_PER_PAGE, ResultBuffer, RunSink
 from browsercrawl.crawler.watch import watch
 from browsercrawl.dispatcher import Dispatcher, Seeds, Wiring
 from browsercrawl.errors import BrowsercrawlError, CrawlerClosed

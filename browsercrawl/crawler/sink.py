@@ -1,12 +1,15 @@
 """Where a run's results go: counted, written, shown to `on_failed`, handed to whoever streams."""
 
 import asyncio
+from collections import deque
 
 from browsercrawl.crawler.handlers import OnFailed
-from browsercrawl.crawler.stream import ResultBuffer
 from browsercrawl.events import Emit, HandlerRaised
 from browsercrawl.output import Meter, ResultWriter
 from browsercrawl.result import Outcome, Result
+
+BUFFER_PER_PAGE = 2
+"""Results that may wait for the consumer, for each page in use, before nothing more is claimed."""
 
 ON_FAILED_LIMIT_S = 60.0
 """An `on_failed` handler may take this long."""
@@ -20,7 +23,7 @@ class RunSink:
         meter: Meter,
         *,
         writer: ResultWriter | None,
-        buffer: ResultBuffer | None,
+        buffer: "ResultBuffer | None",
         on_failed: OnFailed | None,
         emit: Emit,
     ) -> None:
@@ -65,3 +68,36 @@ class RunSink:
         else:
             return
         self._emit(HandlerRaised(request_id=result.request_id, where="on_failed", message=message))
+
+
+class ResultBuffer:
+    """Results between the run and whoever takes them; the run stops claiming when it is full."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._results: deque[Result] = deque()
+        self._changed = asyncio.Event()
+        self._ended = False
+
+    def has_room(self) -> bool:
+        """Tell whether fewer than `size` results wait."""
+        return len(self._results) < self._size
+
+    def put(self, result: Result) -> None:
+        """Add a result; never refused, the bound is kept by claiming less."""
+        self._results.append(result)
+        self._changed.set()
+
+    def end(self) -> None:
+        """Say that no more results will come."""
+        self._ended = True
+        self._changed.set()
+
+    async def take(self) -> Result | None:
+        """Return the next result, waiting for it; None after the last one."""
+        while not self._results:
+            if self._ended:
+                return None
+            self._changed.clear()
+            await self._changed.wait()
+        return self._results.popleft()

@@ -1,7 +1,5 @@
 """A run seen as a stream of results."""
 
-import asyncio
-from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -10,42 +8,6 @@ from browsercrawl.result import Result
 if TYPE_CHECKING:
     from browsercrawl.crawler.run import Run
     from browsercrawl.output import Summary
-
-BUFFER_PER_PAGE = 2
-"""Results that may wait for the consumer, for each page in use, before nothing more is claimed."""
-
-
-class ResultBuffer:
-    """Results between the run and whoever takes them; the run stops claiming when it is full."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._results: deque[Result] = deque()
-        self._changed = asyncio.Event()
-        self._ended = False
-
-    def has_room(self) -> bool:
-        """Tell whether fewer than `size` results wait."""
-        return len(self._results) < self._size
-
-    def put(self, result: Result) -> None:
-        """Add a result; never refused, the bound is kept by claiming less."""
-        self._results.append(result)
-        self._changed.set()
-
-    def end(self) -> None:
-        """Say that no more results will come."""
-        self._ended = True
-        self._changed.set()
-
-    async def take(self) -> Result | None:
-        """Return the next result, waiting for it; None after the last one."""
-        while not self._results:
-            if self._ended:
-                return None
-            self._changed.clear()
-            await self._changed.wait()
-        return self._results.popleft()
 
 
 class Stream:

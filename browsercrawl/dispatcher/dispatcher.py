@@ -89,7 +89,7 @@ class Dispatcher:
 
         Raises:
             BrowserNotFound, LaunchFailed: there is no browser to crawl with.
-            Exception: whatever the input raised, after open visits were drained.
+            Exception: whatever the input raised, after what was read of it has its results.
         """
         feed = asyncio.create_task(self._feed(seeds), name="feed")
         try:
@@ -114,9 +114,9 @@ class Dispatcher:
         except asyncio.CancelledError:
             if self._ending:
                 raise
-            self._fail(InputError("the input was cancelled from inside; seeds after that were not read"))
-        except Exception as error:  # noqa: BLE001 - the user's iterable may raise anything; it ends the run
-            self._fail(error)
+            self._failure = InputError("the input was cancelled from inside; seeds after that were not read")
+        except Exception as error:  # noqa: BLE001 - the user's iterable may raise anything; what was read is finished
+            self._failure = self._failure or error
         finally:
             self._fed = True
             self.wake()

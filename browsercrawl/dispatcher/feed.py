@@ -27,11 +27,15 @@ async def batches(seeds: Seeds) -> AsyncGenerator[list[Seed], None]:
             yield [seed]
         return
     batch: list[Seed] = []
-    for seed in seeds:
-        batch.append(seed)
-        if len(batch) >= BATCH:
-            yield batch
-            batch = []
+    try:
+        for seed in seeds:
+            batch.append(seed)
+            if len(batch) >= BATCH:
+                yield batch
+                batch = []
+    except Exception:
+        yield batch  # what was read before the iterable raised counts as well
+        raise
     if batch:
         yield batch
 
