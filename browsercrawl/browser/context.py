@@ -64,6 +64,11 @@ class PlaywrightContext:
     @property
     def closed(self) -> bool:
         """Closed, by us, by user code or by the browser's death."""
+        # Once its closing is asked for: its pages' ends are known before its own.
+        return self._raw.is_closed() or self._is_gone
+
+    @property
+    def _is_gone(self) -> bool:
         return self._closed or self._link.gone() is not None
 
     @property
@@ -73,7 +78,7 @@ class PlaywrightContext:
 
     def gone(self) -> BrowsercrawlError | None:
         """Return the error to raise when the browser or this context is gone, else None."""
-        return self._link.gone() or (ContextBroken("the context was closed under the visit") if self._closed else None)
+        return self._link.gone() or (ContextBroken("the context was closed under the visit") if self.closed else None)
 
     def wake(self) -> None:
         """Have waiting pages look around: the browser is gone."""
@@ -144,9 +149,9 @@ class PlaywrightContext:
 
     async def close(self, *, limit_s: float) -> bool:
         """Close the context and all its pages."""
-        gone = self.closed
+        gone = self._is_gone
         if not gone:
-            gone = await self._link.calls.settled(self._raw.close(), limit_s=limit_s) or self.closed
+            gone = await self._link.calls.settled(self._raw.close(), limit_s=limit_s) or self._is_gone
         self._on_close(self._raw)
         tasks = set(self._tasks)
         for task in tasks:

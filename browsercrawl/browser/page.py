@@ -1,6 +1,7 @@
 """A page: navigation, looking at it, and its end. The reuse rule is in `reuse`."""
 
 import asyncio
+import contextlib
 import dataclasses
 import secrets
 import time
@@ -16,6 +17,7 @@ from browsercrawl.browser.tracking import watch
 from browsercrawl.errors import (
     BrowsercrawlError,
     CallTimeout,
+    ContextBroken,
     DeadlineExceeded,
     DownloadRefused,
     InternalError,
@@ -84,6 +86,7 @@ class PlaywrightPage:
         self._loaded = asyncio.Event()
         self._performance = False
         self._occupied = False
+        self._crossed = False
         # These events come from the driver in any case; `request` and `response` would have to be asked for.
         raw.on("framenavigated", self._on_navigated)
         raw.on("domcontentloaded", self._on_ready)
@@ -205,6 +208,7 @@ class PlaywrightPage:
         for _ in range(_TRIES_MAX):
             try:
                 await self._prepare(url)
+                before = self.state.navigations
                 response = await self._request(url, deadline)
             except TimeoutError as error:
                 raise self._gone() or DeadlineExceeded(f"no answer from {shown(url)} within {limit_s:.3g} s") from error
@@ -215,11 +219,13 @@ class PlaywrightPage:
                 return await self._refusal(url, error)
             except Exception as error:  # an error of the user's listener, which Playwright raises here
                 raise self._translate(error, f"loading {shown(url)}") from error
+            self._crossed = self.state.navigations > before + 1
             self.state.committed = True
             self.state.pending = False
             return response
         self.state.failed = "ERR_ABORTED"
-        raise NetworkFailed(f"loading {shown(url)}: interrupted {_TRIES_MAX} times", code="ERR_ABORTED")
+        # Not this visit's fault: it goes to another page.
+        raise ContextBroken(f"loading {shown(url)}: interrupted {_TRIES_MAX} times by the document before it")
 
     async def _was_crossed(self, url: str, error: PlaywrightError) -> bool:
         """Tell whether the document that was there before navigated just then: aborted, and never answered."""
@@ -259,7 +265,7 @@ class PlaywrightPage:
         what = f"loading {shown(url)}"
         translated = self._translate(error, what)
         if "frame was detached" in str(error) and isinstance(translated, NetworkFailed):
-            translated = PageClosed("the page was closed while it was loading")  # its event is still on the way
+            translated = await self._end_on_its_way() or PageCrashed(f"{what}: its frame is gone")
         if code is None or not isinstance(translated, NetworkFailed):
             self.state.failed = summary(error)
             raise translated from error
@@ -276,11 +282,20 @@ class PlaywrightPage:
             raise DownloadRefused(f"{what}: the answer is a file to download, not a page") from error
         raise translated from error
 
+    async def _end_on_its_way(self) -> BrowsercrawlError | None:
+        """Wait a moment for the event that tells how the page ended: closed or crashed."""
+        self._loaded.clear()
+        if self._gone() is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._loaded.wait(), _ANSWER_LIMIT_S)
+        return self._gone()
+
     async def _wait_loaded(self, wait_until: WaitUntil, patience_s: float) -> bool:
         if wait_until == "commit":
             return True
-        if wait_until == "networkidle":
-            waiting = self._raw.wait_for_load_state("networkidle", timeout=1000 * (patience_s + 5))
+        if wait_until == "networkidle" or self._crossed:
+            # When the document before navigated meanwhile, only Playwright knows whose events we have seen.
+            waiting = self._raw.wait_for_load_state(wait_until, timeout=1000 * (patience_s + 5))
             return await self.link.calls.settled(waiting, limit_s=patience_s)
         event = self._ready if wait_until == "domcontentloaded" else self._loaded
         try:
@@ -336,17 +351,14 @@ class PlaywrightPage:
         deadline = time.monotonic() + limit_s
         separator = f"\0{secrets.token_hex(8)}\0"
         asked = [separator, "html" in want, "text" in want, "links" in want, SNAPSHOT_CHARACTERS_MAX]
-        tries = 0
         packed = ""
         while not packed:
-            tries += 1
             try:
                 evaluation = self._raw.evaluate(_SNAPSHOT, asked)
                 packed = await self.link.calls.run(evaluation, limit_s=deadline - time.monotonic())
             except Exception as error:  # an error of the user's listener, too, which Playwright raises here
-                # On its way to another document: what counts is where it arrives.
-                moving = "context was destroyed" in str(error) and self._gone() is None
-                if not moving or tries == _TRIES_MAX:
+                # On its way to another document: what counts is where it arrives, if it does before the deadline.
+                if "context was destroyed" not in str(error) or self._gone() is not None:
                     raise self._translate(error, what) from error
         url, *rest = packed.split(separator)
         if not rest:

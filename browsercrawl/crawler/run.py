@@ -15,6 +15,7 @@ from pydantic import JsonValue
 
 from browsercrawl.clock import Clock
 from browsercrawl.config import CrawlerConfig
+from browsercrawl.crawler.failures import LIMIT_S, Failures
 from browsercrawl.crawler.handlers import HandlerTable
 from browsercrawl.crawler.sink import BUFFER_PER_PAGE, ResultBuffer, RunSink
 from browsercrawl.crawler.watch import watch
@@ -29,6 +30,10 @@ from browsercrawl.pressure import read_memory
 from browsercrawl.result import Artifact, Result
 from browsercrawl.version import VERSION
 from browsercrawl.visit import CapturedFile, Visitor
+
+
+CLOSE_GRACE_S = 0.5
+"""What user code still runs at a stop gets so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +130,7 @@ class Run:
         finally:
             self._takers -= 1
         if result is not None:
-            if self._dispatcher is not None:
-                self._dispatcher.wake()
+            self._wake()
             return result
         if self._task is not None:
             task, self._task = self._task, None
@@ -248,6 +252,8 @@ class Run:
             self._pool = await self._open_pool()
             if self._pool is not None:
                 await self._crawl(self._pool, writer, ArtifactStore(directory.artifacts) if directory else None)
+            if writer is not None:
+                await writer.close()  # before the summary: it must not speak of lines that are not there
         except Exception as error:
             self._finish(FinishReason.FAILED, directory, detail=_described(error))
             raise
@@ -270,9 +276,9 @@ class Run:
     async def _crawl(self, pool: Pool, writer: ResultWriter | None, store: ArtifactStore | None) -> None:
         parts = self._parts
         visitor = Visitor(clock=parts.clock, emit=self.emit)
-        sink = RunSink(
-            self._meter, writer=writer, buffer=self._buffer, on_failed=parts.handlers.on_failed, emit=self.emit
-        )
+        on_failed = parts.handlers.on_failed
+        failures = Failures(on_failed, emit=self.emit, on_room=self._wake) if on_failed else None
+        sink = RunSink(self._meter, writer=writer, buffer=self._buffer, failures=failures)
 
         async def store_file(request_id: str, file: CapturedFile) -> Artifact:
             assert store is not None, "wired only with a store"
@@ -288,7 +294,7 @@ class Run:
             emit=self.emit,
             store_file=store_file if store else None,
         )
-        self._dispatcher = Dispatcher(wiring, parts.config)
+        self._dispatcher = dispatcher = Dispatcher(wiring, parts.config)
         if self._is_stopping():  # asked for in the very moment the browser was up
             self._dispatcher.stop(0.0)
         pulse = asyncio.create_task(
@@ -297,15 +303,17 @@ class Run:
                 self.emit,
                 status=self.status,
                 every_s=parts.config.status_every_s,
-                recent_handlers=visitor.take_recent_handlers,
+                recent_handlers=lambda: visitor.take_recent_handlers() + ["the input"] * dispatcher.take_pulled(),
             ),
             name="pulse",
         )
         try:
-            await self._dispatcher.run(self._seeds)
+            await dispatcher.run(self._seeds)
         finally:
             pulse.cancel()
             await asyncio.wait({pulse})
+            if failures is not None:
+                await failures.close(limit_s=CLOSE_GRACE_S if dispatcher.stopping else LIMIT_S)
         if not pulse.cancelled():
             pulse.result()  # it ends by itself only with an error
 
@@ -321,7 +329,7 @@ class Run:
             **totals.model_dump(),
             run_id=self._id,
             finish_reason=reason,
-            finish_detail=detail or (dispatcher.stop_reason if dispatcher else None),
+            finish_detail=detail or self._detail(),
             links_skipped=dispatcher.links_skipped if dispatcher else {},
             duplicates=counts.duplicates,
             unfinished=counts.open,
@@ -351,6 +359,17 @@ class Run:
         if self._dispatcher is not None and self._dispatcher.stop_reason is not None:
             return FinishReason.HANDLER_STOP
         return self._stop_reason or FinishReason.FINISHED
+
+    def _detail(self) -> str | None:
+        if self._dispatcher is None:
+            return None
+        if self._dispatcher.input_left:
+            return f"max_requests ({self._parts.config.links.max_requests}) was reached; further input was not read"
+        return self._dispatcher.stop_reason
+
+    def _wake(self) -> None:
+        if self._dispatcher is not None:
+            self._dispatcher.wake()
 
     def _make_directory(self, stack: AsyncExitStack) -> RunDirectory | None:
         config = self._parts.config

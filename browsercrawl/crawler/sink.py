@@ -3,39 +3,30 @@
 import asyncio
 from collections import deque
 
-from browsercrawl.crawler.handlers import OnFailed
-from browsercrawl.events import Emit, HandlerRaised
+from browsercrawl.crawler.failures import Failures
 from browsercrawl.output import Meter, ResultWriter
 from browsercrawl.result import Outcome, Result
 
 BUFFER_PER_PAGE = 2
 """Results that may wait for the consumer, for each page in use, before nothing more is claimed."""
 
-ON_FAILED_LIMIT_S = 60.0
-"""An `on_failed` handler may take this long."""
-
 
 class RunSink:
     """The `ResultSink` of a run."""
 
     def __init__(
-        self,
-        meter: Meter,
-        *,
-        writer: ResultWriter | None,
-        buffer: "ResultBuffer | None",
-        on_failed: OnFailed | None,
-        emit: Emit,
+        self, meter: Meter, *, writer: ResultWriter | None, buffer: "ResultBuffer | None", failures: Failures | None
     ) -> None:
         self._meter = meter
         self._writer = writer
         self._buffer = buffer
-        self._on_failed = on_failed
-        self._emit = emit
+        self._failures = failures
 
     def has_room(self) -> bool:
-        """Tell whether the consumer keeps up; a run without a stream has none to wait for."""
-        return self._buffer is None or self._buffer.has_room()
+        """Tell whether the stream's consumer and `on_failed` keep up, as far as there are any."""
+        return (self._buffer is None or self._buffer.has_room()) and (
+            self._failures is None or self._failures.has_room()
+        )
 
     async def put(self, result: Result) -> None:
         """Take a result.
@@ -46,28 +37,10 @@ class RunSink:
         self._meter.count_result(result)
         if self._writer is not None:
             await self._writer.write(result)
-        if self._on_failed is not None and result.outcome is Outcome.FAILED:
-            await self._show(self._on_failed, result)
+        if self._failures is not None and result.outcome is Outcome.FAILED:
+            self._failures.put(result)
         if self._buffer is not None:
             self._buffer.put(result)
-
-    async def _show(self, on_failed: OnFailed, result: Result) -> None:
-        async def run() -> None:
-            await on_failed(result)
-
-        # A task of its own: a cancellation that user code makes for itself must not pass for one of ours.
-        task = asyncio.create_task(run(), name="on_failed")
-        await asyncio.wait({task}, timeout=ON_FAILED_LIMIT_S)
-        if not task.done():
-            task.cancel()
-            message = f"it did not return within {ON_FAILED_LIMIT_S:g} s and was cancelled"
-        elif task.cancelled():
-            message = "it was cancelled from inside"
-        elif (error := task.exception()) is not None:
-            message = f"{type(error).__name__}: {error}"
-        else:
-            return
-        self._emit(HandlerRaised(request_id=result.request_id, where="on_failed", message=message))
 
 
 class ResultBuffer:

@@ -116,9 +116,9 @@ class Attempts:
 
     async def _visit(self, claim: Claim, lease: Lease, plan: VisitPlan) -> VisitOutcome:
         request = claim.request
-        await self._keep_gap(request.address.host)
-        self._w.emit(VisitStarted(request_id=request.id, url=request.url, attempt=claim.attempt, lease_id=lease.id))
         history = self._histories.setdefault(request.id, History())
+        history.politeness_s += await self._keep_gap(request.address.host)
+        self._w.emit(VisitStarted(request_id=request.id, url=request.url, attempt=claim.attempt, lease_id=lease.id))
         history.started_at = history.started_at or self._w.clock.utc()
         try:
             outcome = await self._w.visitor.visit(lease.page, plan)
@@ -158,11 +158,14 @@ class Attempts:
         else:
             await self._complete(claim, outcome, history)
 
-    async def _keep_gap(self, host: str) -> None:
+    async def _keep_gap(self, host: str) -> float:
+        """Keep the host's delay also where the page came later than the claim; returns the seconds waited."""
         wait_s, next_s = self._gaps.reserve(host, now=self._w.clock.now())
-        if wait_s > 0:
+        if next_s > 0:
             await self._w.frontier.defer(host, next_s)  # so that the next one waits there, not in a page
+        if wait_s > 0:
             await self._w.clock.sleep(wait_s)
+        return wait_s
 
     def _is_fate_shared(self, outcome: VisitOutcome) -> bool:
         """Tell whether another page may be to blame, where all pages of a site share a renderer (`lean`).

@@ -9,6 +9,7 @@ it, and it alone is held to account when the browser dies again.
 """
 
 import asyncio
+from collections.abc import Sized
 from contextlib import aclosing
 from itertools import count
 
@@ -26,6 +27,9 @@ from browsercrawl.urls import fingerprint
 
 FEED_WINDOW = 1_000
 """Seeds wait in the frontier up to this many; further input is not pulled before."""
+
+FEED_END_S = 5.0
+"""An input gets so long to end after its cancellation."""
 
 SUSPECT_STALLS = 2
 """A request put back so often is visited alone."""
@@ -46,6 +50,8 @@ class Dispatcher:
         self._visits: dict[asyncio.Task[None], Claim] = {}
         self._suspects: list[Claim] = []
         self._suspect_running = False
+        self._input_left = False
+        self._pulled = False
         self._fed = False
         self._ending = False
         self._feed_room = asyncio.Event()
@@ -67,6 +73,16 @@ class Dispatcher:
     def stop_reason(self) -> str | None:
         """What the handler said that raised `Stop`; None when none did."""
         return self._attempts.stop_reason
+
+    @property
+    def input_left(self) -> bool:
+        """The frontier was full, and further input was not read."""
+        return self._input_left
+
+    def take_pulled(self) -> bool:
+        """Tell whether input was pulled since the last call: a plain iterable that blocks holds the event loop."""
+        pulled, self._pulled = self._pulled, False
+        return pulled
 
     @property
     def stopping(self) -> bool:
@@ -98,7 +114,7 @@ class Dispatcher:
             self._ending = True
             feed.cancel()
             await self._end_visits()
-            await asyncio.wait({feed})
+            await asyncio.wait({feed}, timeout=FEED_END_S)  # an input that is deaf to its cancellation is left behind
         if self._failure is not None:
             raise self._failure
 
@@ -108,8 +124,10 @@ class Dispatcher:
         try:
             async with aclosing(batches(seeds)) as cut:
                 async for batch in cut:
+                    self._pulled = True
                     await self._wait_for_feed_room()
-                    if not await self._schedule_seeds(batch):
+                    if not await self._schedule_seeds(batch) and not isinstance(seeds, Sized):
+                        self._input_left = True  # it may be endless; what is a list has a result for each
                         break
         except asyncio.CancelledError:
             if self._ending:

@@ -100,10 +100,11 @@ class Visitor:
 
     async def close(self) -> None:
         """Cancel the handlers that still run in spite of their cancellation; wait a moment for them, raise nothing."""
-        for task in self._running:
+        deaf = set(self._running)
+        for task in deaf:
             task.cancel()
-        for task in list(self._running):
-            await self._ends_within(task, CANCEL_GRACE_S)
+        if deaf:
+            await asyncio.wait(deaf, timeout=CANCEL_GRACE_S)
 
     async def visit(self, page: PagePort, plan: VisitPlan) -> VisitOutcome:
         """Visit a request in a leased page.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from browsercrawl import Crawler, ErrorKind, Outcome, Visit
-from browsercrawl.events import BrowserCrashed, BrowserLaunched, PageKilled, RetryScheduled, VisitStarted
 from browsercrawl.errors import Disposition
+from browsercrawl.events import BrowserCrashed, BrowserLaunched, PageKilled, RetryScheduled, VisitStarted
 from browsercrawl.testing import DemoSite
 
 if TYPE_CHECKING:
@@ -34,15 +34,13 @@ def strike_once(watched: "Watched", *, after: int, strike: "Strike") -> None:
 
 @pytest.mark.parametrize("victim", ["browser", "driver"])
 async def test_crawl_process_killed_puts_the_open_pages_back(site: DemoSite, crawl: "Crawl", victim: str) -> None:
-    """SIGKILL of the browser or of its driver with 4 open pages: relaunched; each request succeeds, no attempt spent."""
+    """SIGKILL of browser or driver with 4 open pages: relaunched; each request succeeds, no attempt spent."""
     urls = [f"{site.url}/faults/slow?ms=1200&{victim}={number}" for number in range(10)]
 
     def strike(watched: "Watched") -> None:
         getattr(watched, victim).kill()
 
-    done = await crawl(
-        urls, concurrency=4, prepare=lambda _, watched: strike_once(watched, after=4, strike=strike)
-    )
+    done = await crawl(urls, concurrency=4, prepare=lambda _, watched: strike_once(watched, after=4, strike=strike))
     assert sorted(result.url for result in done.results) == sorted(urls)
     assert {(result.outcome, result.attempts) for result in done.results} == {(Outcome.SUCCEEDED, 1)}
     (crashed,) = done.told(BrowserCrashed)
@@ -51,16 +49,17 @@ async def test_crawl_process_killed_puts_the_open_pages_back(site: DemoSite, cra
     assert [event.disposition for event in done.told(RetryScheduled)] == [Disposition.PUT_BACK] * 4
 
 
-async def test_crawl_browser_that_stands_still_is_replaced(site: DemoSite, crawl: "Crawl") -> None:
-    """SIGSTOP of the browser for good: open visits end by their deadlines, it is killed, and the rest is crawled."""
-    urls = [f"{site.url}/faults/slow?ms=800&still={number}" for number in range(6)]
+@pytest.mark.parametrize("victim", ["browser", "driver"])
+async def test_crawl_process_that_stands_still_is_replaced(site: DemoSite, crawl: "Crawl", victim: str) -> None:
+    """SIGSTOP of browser or driver for good: open visits end by their deadlines, it is killed, the rest is crawled."""
+    urls = [f"{site.url}/faults/slow?ms=800&still-{victim}={number}" for number in range(6)]
     done = await crawl(
         urls,
         concurrency=2,
         visit={"timeout_s": 3},
         pool={"close_limit_s": 1},
         prepare=lambda _, watched: strike_once(
-            watched, after=2, strike=lambda watched: watched.browser.send_signal(signal.SIGSTOP)
+            watched, after=2, strike=lambda watched: getattr(watched, victim).send_signal(signal.SIGSTOP)
         ),
     )
     assert {result.outcome for result in done.results} == {Outcome.SUCCEEDED}

@@ -72,7 +72,7 @@ async def test_next_visit_after_a_204_sees_nothing_of_the_page_before(site: Demo
     done = await crawl(urls, concurrency=1)
     empty = done.of(urls[1])
     assert (empty.outcome, empty.http_status) == (Outcome.SUCCEEDED, 204)
-    assert not (empty.title or empty.text or empty.links)
+    assert (empty.title or "", empty.text or "", empty.links) == ("", "", ())
     assert "Nordlicht" not in (empty.html or "")
     assert empty.final_url == urls[1]
     assert "Delivery" in (done.of(urls[2]).title or "")

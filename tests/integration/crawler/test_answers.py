@@ -31,7 +31,7 @@ async def test_crawl_displayed_answers_succeed(site: DemoSite, new_crawler: "New
         "redirect?n=3": (200, "text/html"),
         "status?code=201": (201, "text/html"),
     }
-    assert not (found["204"].title or found["204"].text or found["empty"].title or found["empty"].text)
+    assert not any(found[name].title or found[name].text for name in ("204", "empty"))
     assert found["json"].text is not None
     assert '{"answer": 42}' in found["json"].text
     assert (found["text"].text or "").strip() == "Just text."

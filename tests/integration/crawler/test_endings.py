@@ -1,4 +1,4 @@
-"""However a crawl ends, nothing of it is left, soon. What may be left is checked after each test (tests/conftest.py)."""
+"""However a crawl ends, nothing of it is left, soon. What may be left is looked for after each test."""
 
 import asyncio
 import time
@@ -21,9 +21,7 @@ SOON_S = 5.0
 def browsers_alive(events: list[Event]) -> list[int]:
     """Process ids of the browsers that run."""
     pids = [event.pid for event in events if isinstance(event, BrowserLaunched) and event.pid is not None]
-    return [
-        pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    ]
+    return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
 
 
 def endless(site: DemoSite, name: str, pulled: list[int]) -> Iterator[str]:
@@ -128,9 +126,7 @@ async def test_crawlers_at_the_same_time_do_not_know_of_each_other(
                 dispatcher.add_task(f"{site.url}/faults/page?dispatched={number}")
             return {result.url for result in dispatcher.results() if result.outcome is Outcome.SUCCEEDED}
 
-    one, two, _, dispatched = await asyncio.gather(
-        crawl("one"), crawl("two"), give_up(), asyncio.to_thread(dispatch)
-    )
+    one, two, _, dispatched = await asyncio.gather(crawl("one"), crawl("two"), give_up(), asyncio.to_thread(dispatch))
     assert (one, two) == (set(urls["one"]), set(urls["two"]))
     assert len(dispatched) == 3
     assert browsers_alive(events) == []

@@ -72,7 +72,7 @@ async def test_per_host_limits_a_host_only(site: DemoSite, new_crawler: "NewCraw
 async def test_host_that_asks_for_a_pause_gets_it(
     site: DemoSite, new_crawler: "NewCrawler", events: list[Event], status: int
 ) -> None:
-    """After 429 or 503 with Retry-After nothing of that host is asked for until then; other hosts go on; all succeed."""
+    """After 429 or 503 with Retry-After that host is left alone until then; other hosts go on; all succeed."""
     port = site.url.rpartition(":")[2]
     busy = f"http://localhost:{port}/faults/{status}?after=2&times=1&pause={status}"
     same = [f"http://localhost:{port}/faults/text?same={status}&{number}" for number in range(3)]
