@@ -17,7 +17,8 @@ from rich.text import Text
 from browsercrawl.cli.terminal import count_of, printable, shortened, shown_bytes, shown_duration
 from browsercrawl.cli.view import Failure, Frame
 from browsercrawl.config import CrawlerConfig
-from browsercrawl.output import FinishReason, Summary, safe_text
+from browsercrawl.output import FinishReason, Summary
+from browsercrawl.redaction import safe_text
 
 _WIDTH_MAX = 110
 _REFRESHES_PER_S = 4

@@ -2,7 +2,7 @@
 
 import re
 
-from browsercrawl.output.redaction import neutralise
+from browsercrawl.redaction import neutralise
 
 _RAW_CONTROLS = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 

@@ -11,7 +11,7 @@ from itertools import islice
 from browsercrawl.cli.terminal import shown_bytes, shown_duration
 from browsercrawl.events import Event, Status
 from browsercrawl.events import models as events
-from browsercrawl.output.redaction import safe_text, safe_url
+from browsercrawl.redaction import safe_text, safe_url
 from browsercrawl.result import Result
 
 _FAILURES_KEPT = 3

@@ -11,9 +11,9 @@ from browsercrawl.crawler.handlers import HandlerTable, OnFailed
 from browsercrawl.crawler.run import Run, RunParts
 from browsercrawl.crawler.stream import Stream
 from browsercrawl.dispatcher import Seeds
-from browsercrawl.errors import CrawlerBusy, CrawlerClosed, InputError
+from browsercrawl.errors import ConfigError, CrawlerBusy, CrawlerClosed, InputError
 from browsercrawl.events import Emit, Event, Status, discard
-from browsercrawl.output import FinishReason, Summary
+from browsercrawl.output import FinishReason, Summary, redacted
 from browsercrawl.pool import Pool, PoolSize
 from browsercrawl.ports import ContextOptions, LaunchBrowser
 from browsercrawl.request import Request
@@ -53,6 +53,8 @@ class Crawler:
             launch: starts the browser; None: Chromium through Playwright.
             clock: what pauses and limits run on; None: the machine's.
         """
+        if not isinstance(config, CrawlerConfig | None):
+            raise ConfigError(f"config is a CrawlerConfig, not a {type(config).__name__}; see CrawlerConfig.load")
         self.config = config or CrawlerConfig()
         self._on_event = on_event or discard
         self._launch = launch
@@ -181,6 +183,7 @@ class Crawler:
             raise InputError("give a list of URLs and requests, such as [url]; or use fetch for a single one")
         if self._closed:
             raise CrawlerClosed("this crawler was closed; make a new one")
+        before = self._run.predecessor() if self._run is not None else None
         if self._run is not None and not self._run.is_over:
             if not self._run.is_left:
                 raise CrawlerBusy("this crawler is running; wait for the run's end, or make another crawler")
@@ -193,7 +196,7 @@ class Crawler:
             open_pool=self._open_pool,
             after=None if self._entered else self._close_pool,
         )
-        self._run = Run(parts, seeds, before=self._run, buffered=buffered)
+        self._run = Run(parts, seeds, before=before, buffered=buffered)
         return self._run
 
     async def _open_pool(self) -> Pool:
@@ -234,4 +237,4 @@ class Crawler:
             self._run.emit(event)
         else:
             with suppress(Exception):  # somebody else's code; a run's log would tell, but there is no run
-                self._on_event(event)
+                self._on_event(redacted(event))

@@ -21,16 +21,15 @@ from browsercrawl.crawler.sink import BUFFER_PER_PAGE, ResultBuffer, RunSink
 from browsercrawl.crawler.watch import watch
 from browsercrawl.dispatcher import Dispatcher, Seeds, Wiring
 from browsercrawl.errors import BrowsercrawlError, CrawlerClosed
-from browsercrawl.events import Emit, Event, RunFinished, RunStarted, Status
+from browsercrawl.events import Emit, Event, RunFinished, RunStarted, Status, discard
 from browsercrawl.frontier import MemoryFrontier
-from browsercrawl.output import ArtifactStore, EventLog, FinishReason, Meter, ResultWriter, RunDirectory, Summary
+from browsercrawl.output import ArtifactStore, EventLog, FinishReason, Meter, ResultWriter, RunDirectory, Summary, redacted
 from browsercrawl.politeness import slot_rules
 from browsercrawl.pool import Pool
 from browsercrawl.pressure import read_memory
 from browsercrawl.result import Artifact, Result
 from browsercrawl.version import VERSION
 from browsercrawl.visit import CapturedFile, Visitor
-
 
 CLOSE_GRACE_S = 0.5
 """What user code still runs at a stop gets so long."""
@@ -111,6 +110,10 @@ class Run:
         """Its results are streamed, but nobody waits for one: the consumer may have left its loop."""
         return self._buffer is not None and self._takers == 0
 
+    def predecessor(self) -> "Run | None":
+        """Return what must have ended before the next run begins: this one; if it never began, what came before it."""
+        return self._before if self._task is None else self
+
     # --- for the stream and the crawler ----------------------------------------------------------------------------
 
     async def take(self) -> Result | None:
@@ -178,6 +181,7 @@ class Run:
         self.abandon()
         if self._before is not None:  # it never began, so it has not waited for that one either
             await self._before.close()
+            self._before = None
         if (task := self._task) is not None:
             await asyncio.wait({task})
             _ = task.cancelled() or task.exception()  # looked at, or asyncio would report it as never retrieved
@@ -190,7 +194,7 @@ class Run:
             self._log.emit(event)
         else:
             with suppress(Exception):  # somebody else's code; the log would tell, but it is not open yet
-                self._parts.on_event(event)
+                self._parts.on_event(redacted(event))
 
     def status(self) -> Status:
         """Return how the run stands, or how it ended."""
@@ -237,7 +241,7 @@ class Run:
             run_id=self._id,
             clock=parts.clock,
             path=directory.events if directory else None,
-            listeners=[lambda stamped: parts.on_event(stamped.event)],
+            listeners=[] if parts.on_event is discard else [parts.on_event],
         )
         stack.push_async_callback(self._log.close)
         if parts.after is not None:  # before the log is closed, which shall hold the browser's end as well
@@ -371,12 +375,19 @@ class Run:
         if self._dispatcher is not None:
             self._dispatcher.wake()
 
+    def _leave_directory(self, directory: RunDirectory) -> None:
+        if self._pool is None and self._task is not None and not self._is_stopping():
+            directory.discard()  # no browser: nothing happened that is worth keeping
+        else:
+            directory.close()
+
     def _make_directory(self, stack: AsyncExitStack) -> RunDirectory | None:
         config = self._parts.config
         if config.output is None:
             return None
         directory = RunDirectory.create(config.output, options=_options(config))
-        return stack.enter_context(directory)
+        stack.callback(self._leave_directory, directory)
+        return directory
 
     def _status_now(self, pool: Pool) -> Status:
         counts = self._frontier.counts()

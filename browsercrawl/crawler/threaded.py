@@ -215,8 +215,9 @@ class CrawlDispatcher:
             if self._stopped:
                 return
             self._loop, self._added, self._crawler = asyncio.get_running_loop(), added, crawler
+        tasks = _Tasks(self._take_task, count=self._waiting_tasks, added=added)
         try:
-            async with crawler, crawler.stream(self._take_tasks(added)) as results:
+            async with crawler, crawler.stream(tasks) as results:
                 async for result in results:
                     with self._changed:
                         self._results.put(result)
@@ -234,15 +235,13 @@ class CrawlDispatcher:
         if self._crawler is not None:
             self._stopping = asyncio.ensure_future(self._crawler.stop(drain_s=drain_s))
 
-    async def _take_tasks(self, added: asyncio.Event) -> AsyncIterator[Request]:
-        while True:
-            added.clear()
-            with self._changed:
-                request = self._tasks.take()
-            if request is not None:
-                yield request
-            else:
-                await added.wait()
+    def _take_task(self) -> Request | None:
+        with self._changed:
+            return self._tasks.take()
+
+    def _waiting_tasks(self) -> int:
+        with self._changed:
+            return len(self._tasks)
 
     def _on_event(self, event: Event) -> None:
         if not isinstance(event, RequestScheduled):
@@ -285,3 +284,24 @@ def _answer(crawler: Crawler, answer: "concurrent.futures.Future[Status]") -> No
         answer.set_result(crawler.status())
     except Exception as error:  # noqa: BLE001 - handed to the thread that asked
         answer.set_exception(error)
+
+
+class _Tasks:
+    """The tasks as input without end. It has a length, as a list has: also past `max_requests` each gets its result."""
+
+    def __init__(self, take: Callable[[], Request | None], *, count: Callable[[], int], added: asyncio.Event) -> None:
+        self._take = take
+        self._count = count
+        self._added = added
+
+    def __len__(self) -> int:
+        return self._count()
+
+    async def __aiter__(self) -> AsyncIterator[Request]:
+        while True:
+            self._added.clear()
+            request = self._take()
+            if request is not None:
+                yield request
+            else:
+                await self._added.wait()

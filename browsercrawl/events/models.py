@@ -1,7 +1,7 @@
 """One frozen model per event. The models are the documentation; the schema is exported from them.
 
 An event carries what happened and to whom. What is the same for a whole run (`ts`, `run_id`, `schema`) is added once,
-by the writer. URLs and messages are redacted by the writer, not by the emitter: there is one place to get that right.
+by the writer. URLs and messages are redacted by the log, not by the emitter: there is one place to get that right.
 """
 
 from collections.abc import Callable

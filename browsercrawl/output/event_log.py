@@ -1,24 +1,22 @@
 """Where events go: one JSON line each into `events.jsonl`, and to listeners such as the terminal.
 
-An event costs the event loop the rendering of its line (redaction, structlog, JSON) and an append to a queue; a thread
-writes. When the queue or the disk is full events are lost and counted, never waited for: a log must not stop a crawl.
+Redaction comes first, so that file, listeners and terminal get the same event, without secrets. An event costs the
+event loop that, the rendering of its line (structlog, JSON) and an append to a queue; a thread writes. When the queue or the disk is full events are lost and counted, never waited for: a log must not stop a crawl.
 """
 
 import asyncio
 import json
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO, cast
 
 from browsercrawl.clock import Clock
 from browsercrawl.errors import OutputFailed
-from browsercrawl.events import SCHEMA_VERSION, Event, Level, LogDegraded
+from browsercrawl.events import SCHEMA_VERSION, Emit, Event, Level, LogDegraded
 from browsercrawl.output.line_file import LineWriter
-from browsercrawl.output.redaction import redact_value
+from browsercrawl.redaction import redact_value
 
 ROTATE_BYTES = 64_000_000
 """`events.jsonl` is renamed before it grows past this."""
@@ -33,23 +31,16 @@ _SEVERITY = {Level.DEBUG: 10, Level.INFO: 20, Level.WARNING: 30, Level.ERROR: 40
 _Render = Callable[[Event, datetime], str]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stamped:
-    """An event with its time and run: what listeners get."""
-
-    event: Event
-    at: datetime
-    run_id: str
-    render: _Render
-
-    @cached_property
-    def line(self) -> str:
-        """The event as one line of JSON, without newline, redacted; rendered once for all who want it."""
-        return self.render(self.event, self.at)
-
-
-Listener = Callable[[Stamped], None]
-"""Takes each event of a run, in order, on the event loop. One that raises is not called again."""
+def redacted(event: Event) -> Event:
+    """Return an event without secrets and what could harm a terminal; the same object where there is nothing to do."""
+    changed: dict[str, object] = {}
+    for name, value in vars(event).items():
+        # the names of fields are ours and tell of no secret (a test holds them to it)
+        if isinstance(value, str | list | dict):
+            safe = redact_value(value, name="url" if name == "url" else "")
+            if safe != value:
+                changed[name] = safe
+    return event.model_copy(update=changed) if changed else event
 
 
 class EventLog:
@@ -62,7 +53,7 @@ class EventLog:
         clock: Clock,
         path: Path | None = None,
         level: Level = Level.INFO,
-        listeners: Sequence[Listener] = (),
+        listeners: Sequence[Emit] = (),
     ) -> None:
         """Open the log; `close` ends it.
 
@@ -71,7 +62,7 @@ class EventLog:
             clock: gives the calendar time of events.
             path: file to write; None: none.
             level: events below it do not go to the file. Listeners get all.
-            listeners: called in order, with every event.
+            listeners: called in order, with every event, redacted. One that raises is not called again.
 
         Raises:
             OutputFailed: the file cannot be opened.
@@ -92,10 +83,13 @@ class EventLog:
 
     def emit(self, event: Event) -> None:
         """Take an event. Never blocks on a disk, never raises."""
-        stamped = Stamped(event=event, at=self._clock.utc(), run_id=self._run_id, render=self._render)
-        if self._writer and _SEVERITY[event.level] >= self._severity_min:
-            self._write(self._writer, stamped)
-        self._tell(stamped)
+        writer = self._writer if _SEVERITY[event.level] >= self._severity_min else None
+        if writer is None and not self._listeners:
+            return
+        event = redacted(event)
+        if writer is not None:
+            self._write(writer, event)
+        self._tell(event)
         self._complain()
 
     async def close(self) -> None:
@@ -104,53 +98,52 @@ class EventLog:
             await asyncio.to_thread(self._writer.close)
             self._complain()
 
-    def _write(self, writer: LineWriter, stamped: Stamped) -> None:
+    def _write(self, writer: LineWriter, event: Event) -> None:
         try:
-            line = stamped.line.encode()
+            line = self._render(event, self._clock.utc()).encode()
         except (ValueError, TypeError, RecursionError) as error:  # a field that cannot be shown must not stop a crawl
             self._unrendered += 1
-            self._tell(self._degraded(f"the line of {stamped.event.name}", error))
+            self._tell(_degraded(f"the line of {event.name}", error))
             return
         writer.offer(line + b"\n")
 
-    def _tell(self, stamped: Stamped) -> None:
+    def _tell(self, event: Event) -> None:
         for listener in tuple(self._listeners):
             try:
-                listener(stamped)
+                listener(event)
             except Exception as error:  # noqa: BLE001 - somebody else's code; recorded, and not called again
                 self._listeners.remove(listener)
-                self.emit(self._degraded("a listener", error).event)
+                self.emit(_degraded("a listener", error))
 
     def _complain(self) -> None:
         if self._writer and self._writer.dropped and not self._complained:
             self._complained = True
             error = self._writer.error or BufferError("the disk does not keep up")
-            self._tell(self._degraded("events.jsonl", error))
+            self._tell(_degraded("events.jsonl", error))
 
-    def _degraded(self, what: str, error: BaseException) -> Stamped:
-        event = LogDegraded(what=what, reason=f"{type(error).__name__}: {error}")
-        return Stamped(event=event, at=self._clock.utc(), run_id=self._run_id, render=self._render)
+
+def _degraded(what: str, error: BaseException) -> Event:
+    return redacted(LogDegraded(what=what, reason=f"{type(error).__name__}: {error}"))
 
 
 def stderr_lines(
-    *, as_json: bool, level: Level = Level.INFO, stream: TextIO | None = None, colour: bool | None = None
-) -> Listener:
-    """Return a listener that writes events to a stream, one line each.
+    *, clock: Clock, level: Level = Level.INFO, stream: TextIO | None = None, colour: bool = False
+) -> Emit:
+    """Return a listener that writes events to a stream, one short aligned line each.
 
     Args:
-        as_json: the same lines as in `events.jsonl`; otherwise short aligned lines for people.
+        clock: gives the calendar time of events.
         level: events below it are left out.
         stream: where to; None: standard error.
-        colour: None: when the stream is a terminal.
+        colour: with escape sequences.
     """
     target = stream or sys.stderr
     severity_min = _SEVERITY[level]
-    human = None if as_json else _human_renderer(colour=target.isatty() if colour is None else colour)
+    render = _human_renderer(colour=colour)
 
-    def write(stamped: Stamped) -> None:
-        if _SEVERITY[stamped.event.level] >= severity_min:
-            line = human(stamped.event, stamped.at) if human else stamped.line
-            target.write(line + "\n")
+    def write(event: Event) -> None:
+        if _SEVERITY[event.level] >= severity_min:
+            target.write(render(event, clock.utc()) + "\n")
             target.flush()
 
     return write
@@ -178,7 +171,7 @@ def _json_renderer(run_id: str) -> _Render:
 
     def render(event: Event, at: datetime) -> str:
         method = getattr(log, event.level)
-        return cast("str", method(event.name, ts=_utc(at), **_safe_fields(event)))
+        return cast("str", method(event.name, ts=_utc(at), **event.model_dump(mode="json")))
 
     return render
 
@@ -197,16 +190,10 @@ def _human_renderer(*, colour: bool) -> _Render:
 
     def render(event: Event, at: datetime) -> str:
         method = getattr(log, event.level)
-        line = cast("str", method(event.name, timestamp=f"{at:%H:%M:%S}", **_short(_safe_fields(event))))
+        line = cast("str", method(event.name, timestamp=f"{at:%H:%M:%S}", **_short(event.model_dump(mode="json"))))
         return line.rstrip()
 
     return render
-
-
-def _safe_fields(event: Event) -> dict[str, Any]:
-    """Redact a model's fields. Their names are ours and tell of no secret (a test holds them to it)."""
-    fields = event.model_dump(mode="json")
-    return {name: redact_value(value, name="url" if name == "url" else "") for name, value in fields.items()}
 
 
 def _order(level: str, fields: MutableMapping[str, Any]) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from pydantic_core import PydanticSerializationError
 
 from browsercrawl.errors import OutputFailed
 from browsercrawl.output.line_file import LineWriter
-from browsercrawl.output.redaction import redact_text
+from browsercrawl.redaction import redact_text
 from browsercrawl.result import Result
 
 INTERVAL_S = 1.0

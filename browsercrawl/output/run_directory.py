@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from browsercrawl.clock import Clock
 from browsercrawl.errors import OutputFailed, RunDirectoryError
 from browsercrawl.output.line_file import FILE_MODE
-from browsercrawl.output.redaction import redact_value
+from browsercrawl.redaction import redact_value
 from browsercrawl.output.summary import Summary
 
 DEFAULT_PARENT = "runs"
@@ -91,6 +91,11 @@ class RunDirectory:
         except OSError as error:
             fresh.unlink(missing_ok=True)
             raise OutputFailed(f"{self.summary} cannot be written: {error.strerror or error}") from error
+
+    def discard(self) -> None:
+        """Remove the directory of a run that never opened a page; the same command may then be given again."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.close()
 
     def close(self) -> None:
         """Release the lock; may be called again."""

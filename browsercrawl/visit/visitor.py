@@ -33,6 +33,7 @@ from browsercrawl.errors import (
 )
 from browsercrawl.events import Emit
 from browsercrawl.ports import Navigation, PagePort, Snapshot
+from browsercrawl.redaction import redact_text
 from browsercrawl.request import Capture
 from browsercrawl.result import Phase, SkipReason
 from browsercrawl.urls import shown
@@ -232,7 +233,7 @@ class Visitor:
         if isinstance(error, HandlerSignal | VisitError | BrowserError | KeyboardInterrupt | SystemExit):
             raise error
         said = str(error).partition("\n")[0]  # Playwright adds a call log below its first line
-        raise HandlerFailed(f"handler {name} raised {type(error).__name__}: {said}") from error
+        raise HandlerFailed(f"handler {name} raised {type(error).__name__}: {redact_text(said)}") from error
 
     async def _ends_within(self, task: asyncio.Task[None], limit_s: float) -> bool:
         """Wait for a task without cancelling it. Returns whether it is done within the limit."""
@@ -249,16 +250,17 @@ class Visitor:
             task.exception()  # retrieved, so that asyncio does not report it a second time
 
     def _ended_by_handler(self, signal: HandlerSignal, progress: _Progress) -> VisitOutcome:
+        reason = redact_text(str(signal.reason))
         if isinstance(signal, Retry):
-            return self._failed(HandlerRetry(f"the handler asked for another try: {signal.reason}"), progress)
+            return self._failed(HandlerRetry(f"the handler asked for another try: {reason}"), progress)
         if isinstance(signal, Blocked):
-            return self._failed(PageBlocked(f"the handler says the session is refused: {signal.reason}"), progress)
+            return self._failed(PageBlocked(f"the handler says the session is refused: {reason}"), progress)
         assert isinstance(signal, Skip | Stop), signal
         return VisitOutcome(
             phase=progress.phase,
             times=progress.times,
             navigation=progress.navigation,
-            skip_reason=f"{SkipReason.HANDLER}: {signal.reason}",
+            skip_reason=f"{SkipReason.HANDLER}: {reason}",
             stop=isinstance(signal, Stop),
         )
 

@@ -247,3 +247,16 @@ def test_dispatcher_left_running_is_stopped_at_exit(tmp_path: Path) -> None:
     assert '"finish_reason": "stopped"' in (run / "summary.json").read_text()
     assert len((run / "results.jsonl").read_text().splitlines()) >= 2
     assert (run / "events.jsonl").read_text().endswith("\n")
+
+
+def test_dispatcher_past_max_requests_every_task_has_a_skipped_result() -> None:
+    """`add_task` never drops: tasks beyond the size of the job are told so, also those added later."""
+    config = CrawlerConfig.load({"links": {"max_requests": 2}})
+    with CrawlDispatcher(config, launch=FakeLauncher()) as dispatcher:
+        for number in range(120):
+            dispatcher.add_task(f"{URL}{number}")
+        first = [result.skip_reason for result in dispatcher.results()]
+        dispatcher.add_task(f"{URL}later")
+        later = [result.skip_reason for result in dispatcher.results()]
+    assert sorted(map(str, first)) == ["None"] * 2 + ["max_requests"] * 118
+    assert later == ["max_requests"]

@@ -424,6 +424,13 @@ async def test_crawl_duplicates_are_counted_and_have_no_result(crawl: "Crawl") -
     assert (len(done.results), done.summary.duplicates) == (3, 2)
 
 
+async def test_crawl_max_requests_gives_each_url_of_a_list_its_result(crawl: "Crawl") -> None:
+    """However long a list is: what lies beyond the size of the job has a skipped result."""
+    done = await crawl(None, [f"{URL}{number}" for number in range(320)], links={"max_requests": 3})
+    assert (done.summary.succeeded, done.summary.skipped) == (3, 317)
+    assert done.summary.finish_detail is None
+
+
 async def test_crawl_max_requests_skips_what_is_beyond(crawl: "Crawl") -> None:
     """Seeds past `max_requests` that were read are skipped with that reason, once each; the run ends well."""
     done = await crawl(None, [f"{URL}{number}" for number in (1, 2, 3, 4, 4, 1)], links={"max_requests": 2})

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from browsercrawl import Crawler, CrawlerConfig, Request, Result, Visit
-from browsercrawl.errors import ConfigError, InvalidURL, RunDirectoryError
+from browsercrawl.errors import BrowserNotFound, ConfigError, InvalidURL, RunDirectoryError
 from browsercrawl.testing.fake_browser import FakeLauncher, FakePageScript
 
 URL = "http://site.test/"
@@ -69,6 +69,17 @@ async def test_run_directory_existing_is_refused_before_any_browser(tmp_path: Pa
         await crawler.run([URL])
     assert launcher.attempts == 0
     assert (output / "results.jsonl").read_bytes() == before
+
+
+async def test_run_directory_without_a_browser_is_removed(tmp_path: Path) -> None:
+    """Where no browser could be opened nothing is left behind: the same command works once there is one."""
+    launcher = FakeLauncher(None)
+    launcher.fail_next, launcher.error = 1, BrowserNotFound("none")
+    crawler = Crawler(CrawlerConfig.load({"output": tmp_path / "run"}), launch=launcher)
+    with pytest.raises(BrowserNotFound):
+        await crawler.run([URL])
+    assert list(tmp_path.iterdir()) == []
+    assert (await crawler.run([URL])).succeeded == 1
 
 
 async def test_run_directory_keeps_files_of_successes_only(tmp_path: Path) -> None:

@@ -200,6 +200,18 @@ async def test_crawler_second_run_is_refused_while_somebody_waits_for_the_first(
         assert (await waiting).outcome is Outcome.SUCCEEDED
 
 
+async def test_stream_many_never_begun_do_not_chain_up(nothing_left: NothingLeft) -> None:
+    """Streams made and never begun cost nothing and hold nothing, however many."""
+    bench = Bench()
+    async with bench.crawler as crawler:
+        for _ in range(3000):
+            crawler.stream([URL])
+        held = [crawler.stream([URL]) for _ in range(3000)]
+        assert (await crawler.fetch(URL)).outcome is Outcome.SUCCEEDED
+        assert len(held) == 3000
+    nothing_left(bench.launcher)
+
+
 async def test_stream_left_by_break_is_ended_by_the_next_run(nothing_left: NothingLeft) -> None:
     """A loop left early does not block the crawler, even while the stream is still held; coming back to it is told."""
     bench = Bench(lambda _: FakePageScript(load_s=0.01))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from browsercrawl.events import EVENTS, Event, line_schema, models
-from browsercrawl.output.redaction import is_secret_name
+from browsercrawl.redaction import is_secret_name
 
 ROOT = Path(__file__).parents[3]
 

@@ -27,7 +27,7 @@ REDACTED = "[redacted]"
 SECRET_PARTS = (
     "token", "secret", "passw", "passphrase", "passcode", "pwd", "apikey", "accesskey", "privatekey", "authkey",
     "signingkey", "credential", "signature", "sessionid", "sessid", "cookie", "authorization", "oauth", "jwt", "csrf",
-    "xsrf", "storagestate",
+    "xsrf", "storagestate", "httpheaders", "clientcertificate",
 )  # fmt: skip
 """A name that contains one of these is secret."""
 

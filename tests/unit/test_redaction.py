@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from browsercrawl.output.redaction import (
+from browsercrawl.redaction import (
     ITEMS_MAX,
     LENGTH_MAX,
     is_secret_name,
