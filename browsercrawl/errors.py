@@ -5,7 +5,7 @@
     │   ├── ConfigError          config_invalid     a configuration key or value is wrong
     │   ├── InvalidURL           url_invalid        not a URL this crawler may visit
     │   ├── UnknownLabel         unknown_label      a request names a label that has no handler
-    │   ├── InputError           input_invalid      a line of a URL file cannot be read
+    │   ├── InputError           input_invalid      a line of a URL file, or a field of a request
     │   ├── RunDirectoryError    run_directory      the run directory exists or cannot be made
     │   ├── CrawlerClosed        crawler_closed     used after it was closed
     │   └── CrawlerBusy          crawler_busy       a second run while one is going on
@@ -122,6 +122,7 @@ class ConfigError(UsageError):
     """A configuration key or value is wrong; the message names where it stands."""
 
     kind = ErrorKind.CONFIG_INVALID
+    disposition = Disposition.STOP
 
 
 class InvalidURL(UsageError, ValueError):
@@ -137,7 +138,7 @@ class UnknownLabel(UsageError):
 
 
 class InputError(UsageError):
-    """A piece of input cannot be read; the message names it (file and line).
+    """A piece of input is no request; the message names the field, or file and line.
 
     Attributes:
         text: what stands there, as far as it is known; becomes the `url` of the failed result.

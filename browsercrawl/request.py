@@ -1,10 +1,12 @@
 """A request: a URL and how to visit it."""
 
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
+from browsercrawl.errors import InputError, InvalidURL
+from browsercrawl.mistakes import CheckedModel, explained, is_about
 from browsercrawl.urls import URL_LENGTH_MAX, Address, address, fingerprint
 
 WaitUntil = Literal["commit", "domcontentloaded", "load", "networkidle"]
@@ -20,21 +22,20 @@ ANONYMOUS = ""
 """The key of the session that all requests share which name none."""
 
 
-class Request(BaseModel):
+class Request(CheckedModel):
     """A URL and how to visit it; immutable.
 
     Two requests with the same `key` are the same request within a run: the second is counted as a duplicate.
     Fields left at None take the run's configuration.
 
     Raises:
-        pydantic.ValidationError: a field is wrong; for the URL alone use `browsercrawl.urls.address`.
+        InvalidURL: no http or https URL.
+        InputError: another field is wrong.
 
     Example:
         >>> Request(url="https://example.com/#a").id == Request(url="https://EXAMPLE.com/").id
         True
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     url: str = Field(description="Absolute http or https URL; visited exactly as given.", max_length=URL_LENGTH_MAX)
     session: str | None = Field(default=None, description="Name of the session; None: the shared anonymous one.")
@@ -54,6 +55,24 @@ class Request(BaseModel):
         _ = self.address  # raises InvalidURL, a ValueError, which pydantic reports at this model
         return self
 
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a request from a JSON object.
+
+        Raises:
+            InvalidURL: its URL is no http or https URL.
+            InputError: not JSON, or another field is wrong.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise cls._mistaken(error) from None
+
+    @classmethod
+    def _mistaken(cls, error: ValidationError) -> InvalidURL | InputError:
+        is_url_wrong = is_about(error, "url") or isinstance(_raised(error), InvalidURL)
+        return (InvalidURL if is_url_wrong else InputError)(explained(error, cls))
+
     @cached_property
     def address(self) -> Address:
         """The URL's canonical spelling and host."""
@@ -69,3 +88,8 @@ class Request(BaseModel):
     def session_key(self) -> str:
         """The session's name, or `ANONYMOUS`."""
         return self.session or ANONYMOUS
+
+
+def _raised(error: ValidationError) -> object:
+    """Return the exception that a validator of ours raised, if that is what is wrong."""
+    return error.errors(include_url=False)[0].get("ctx", {}).get("error")

@@ -44,11 +44,6 @@ class Calls:
     def __init__(self) -> None:
         self._abandoned: set[asyncio.Future[Any]] = set()
 
-    @property
-    def abandoned(self) -> int:
-        """Calls given up whose outcome has not come yet."""
-        return len(self._abandoned)
-
     async def run(self, call: Awaitable[T], *, limit_s: float) -> T:
         """Wait for a call, but no longer than its limit.
 
@@ -63,12 +58,13 @@ class Calls:
             TimeoutError: it did not return within its limit; it was abandoned.
         """
         task = asyncio.ensure_future(call)
-        try:
-            done, _ = await asyncio.wait({task}, timeout=max(0.0, limit_s))
-        except asyncio.CancelledError:
-            self.abandon(task)
-            raise
-        if not done:
+        if not task.done():
+            try:
+                await asyncio.wait({task}, timeout=max(0.0, limit_s))
+            except asyncio.CancelledError:
+                self.abandon(task)
+                raise
+        if not task.done():
             self.abandon(task)
             raise TimeoutError(f"no answer within {limit_s:.3g} s")
         return task.result()

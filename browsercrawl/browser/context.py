@@ -9,11 +9,11 @@ from typing import Any
 from playwright.async_api import BrowserContext, Dialog, Page
 from playwright.async_api import Error as PlaywrightError
 
-from browsercrawl.browser.calls import Link, translate
+from browsercrawl.browser.calls import Link, summary, translate
 from browsercrawl.browser.page import PlaywrightPage
 from browsercrawl.browser.reuse import cleaning_script
 from browsercrawl.browser.tracking import watch
-from browsercrawl.errors import BrowsercrawlError, ContextBroken
+from browsercrawl.errors import BrowsercrawlError, ConfigError, ContextBroken, InternalError
 
 _EXTRAS_KEPT_MAX = 5
 """Popups of a visit that stay open for its handler; further ones are closed as they appear."""
@@ -100,9 +100,13 @@ class PlaywrightContext:
             self._pages_peak = max(self._pages_peak, len(self._pages))
         except BaseException as error:
             if raw is not None:
-                self._spawn(self._link.calls.settled(raw.close(), limit_s=_CLOSE_LIMIT_S))
+                self.spawn(self._link.calls.settled(raw.close(), limit_s=_CLOSE_LIMIT_S))
             if isinstance(error, TimeoutError | PlaywrightError):
-                raise translate(error, "opening a page", gone=self.gone) from error
+                translated = translate(error, "opening a page", gone=self.gone)
+                if isinstance(translated, InternalError) and not self._pages_peak and "(Target." not in str(error):
+                    # Most options take effect, and fail, with a context's first page.
+                    translated = ConfigError(f"contextOptions: no page can be opened with them: {summary(error)}")
+                raise translated from error
             raise
         finally:
             self._opening -= 1
@@ -123,7 +127,7 @@ class PlaywrightContext:
             TimeoutError, playwright.async_api.Error: it could not be set up.
         """
         if self._cleaner is None or (self._cleaner.done() and self._cleaner.exception() is not None):
-            self._cleaner = self._spawn(self._install_cleaner(limit_s))
+            self._cleaner = self.spawn(self._install_cleaner(limit_s))
         await asyncio.shield(self._cleaner)
 
     async def _install_cleaner(self, limit_s: float) -> None:
@@ -141,11 +145,6 @@ class PlaywrightContext:
             return True
         closings = (self._link.calls.settled(raw.close(), limit_s=limit_s) for raw in ended)
         return all(await asyncio.gather(*closings))
-
-    async def settle(self) -> None:
-        """Wait for what is being done about popups and dialogs; each step of it has its own limit."""
-        while pending := {task for task in self._tasks if not task.done()}:
-            await asyncio.wait(pending)
 
     async def close(self, *, limit_s: float) -> bool:
         """Close the context and all its pages."""
@@ -176,13 +175,15 @@ class PlaywrightContext:
 
     def _on_close(self, _: BrowserContext) -> None:
         self._closed = True
+        for page in self._pages.values():
+            page.rest.stop()
         self.wake()
 
     def _on_page(self, raw: Page) -> None:
         if self._opening:
             self._unclaimed.append(raw)  # ours or a popup: known once `new_page` has returned
         elif raw not in self._pages and not raw.is_closed():
-            self._spawn(self._adopt(raw))
+            self.spawn(self._adopt(raw))
 
     async def _adopt(self, raw: Page) -> None:
         """Find whose popup or extra page this is; close it at once when it is nobody's or one too many."""
@@ -191,7 +192,7 @@ class PlaywrightContext:
         for page in owners:
             page.count_popup()
             if page.popups % _ANNOYANCES_MAX == 0:
-                self._spawn(page.interrupt(limit_s=_CLOSE_LIMIT_S))
+                self.spawn(page.interrupt(limit_s=_CLOSE_LIMIT_S))
         if not owners or min(page.popups for page in owners) > _EXTRAS_KEPT_MAX:
             await self._link.calls.settled(raw.close(), limit_s=_CLOSE_LIMIT_S)
             return
@@ -214,13 +215,14 @@ class PlaywrightContext:
         for page in self._owners(dialog.page):
             page.count_dialog()
             if page.dialogs % _ANNOYANCES_MAX == 0:
-                self._spawn(page.interrupt(limit_s=_CLOSE_LIMIT_S))
+                self.spawn(page.interrupt(limit_s=_CLOSE_LIMIT_S))
         if self._answers_dialogs:
             # A page that asks "really leave?" is answered yes, all others no: as Playwright does by itself.
             answer = dialog.accept() if dialog.type == "beforeunload" else dialog.dismiss()
-            self._spawn(self._link.calls.settled(answer, limit_s=_CLOSE_LIMIT_S))
+            self.spawn(self._link.calls.settled(answer, limit_s=_CLOSE_LIMIT_S))
 
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        """Start a task of this context's: it ends with it."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 import time
 from collections.abc import Coroutine
@@ -10,8 +11,9 @@ from typing import Any
 
 from playwright.async_api import Browser, CDPSession
 from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import TimeoutError as PlaywrightTimeout
 
-from browsercrawl.browser.calls import Calls, Link, summary, translate
+from browsercrawl.browser.calls import Calls, Link, is_closed_error, summary, translate
 from browsercrawl.browser.context import PlaywrightContext
 from browsercrawl.browser.discovery import BrowserBinary, find_browser
 from browsercrawl.browser.driver import Driver, refuse_unsupported
@@ -42,6 +44,7 @@ _OWNED_OPTIONS = frozenset(
     }
 )
 _ANSWER_LIMIT_S = 5.0
+_EXIT_CODE = re.compile(r"exitCode=\w+, signal=\w+")
 
 
 class PlaywrightBrowser:
@@ -127,10 +130,13 @@ class PlaywrightBrowser:
             chosen.setdefault("user_agent", self._config.user_agent)
         try:
             raw = await self._driver.calls.run(self._raw.new_context(**chosen), limit_s=limit_s)
-        except TypeError as error:
-            raise ConfigError(f"context options: {summary(error)}") from error
-        except (TimeoutError, PlaywrightError) as error:
+        except (TimeoutError, PlaywrightTimeout) as error:
             raise translate(error, "opening a context", gone=self._gone) from error
+        except (TypeError, OSError, PlaywrightError) as error:
+            gone = self._gone()
+            if gone is not None or is_closed_error(error):
+                raise gone or translate(error, "opening a context", gone=self._gone) from error
+            raise ConfigError(f"contextOptions: no context can be opened with them: {summary(error)}") from error
         self._contexts = {known for known in self._contexts if not known.closed}
         context = PlaywrightContext(raw, self._link, keep_tab_storage=options.keep_tab_storage)
         self._contexts.add(context)
@@ -288,4 +294,11 @@ def _launch_reason(error: BaseException) -> str:
     for line in str(error).splitlines():
         if "FATAL" in line or "error while loading shared libraries" in line or "No usable sandbox" in line:
             return line.strip()[-300:]
+    if is_closed_error(error):
+        code = _EXIT_CODE.search(str(error))
+        how = f" ({code.group()})" if code else ""
+        return (
+            f"it ended at once{how}, without having been a Chromium; set browser.executable to that of a Chromium, "
+            "Chrome or headless shell, or leave it out to have one found"
+        )
     return summary(error)

@@ -13,6 +13,7 @@ from playwright.async_api import Error as PlaywrightError
 
 from browsercrawl.browser import reuse
 from browsercrawl.browser.calls import Link, is_closed_error, net_error, summary, translate
+from browsercrawl.browser.scripts import HREFS, SNAPSHOT, SNAPSHOT_CHARACTERS_MAX
 from browsercrawl.browser.tracking import watch
 from browsercrawl.errors import (
     BrowsercrawlError,
@@ -33,40 +34,10 @@ from browsercrawl.urls import shown
 if TYPE_CHECKING:
     from browsercrawl.browser.context import PlaywrightContext
 
-SNAPSHOT_CHARACTERS_MAX = 100_000_000
-"""More than this is no page any more: it is held four times on its way (renderer, browser, driver, here)."""
-
 _STALL_LIMIT_S = 1.0
 _ANSWER_LIMIT_S = 0.25
 _TRIES_MAX = 10
 _EMPTY_STATUSES = frozenset({204, 205, 304})
-
-# Getters are taken from the prototype: `<img name="body">` hides `document.body`. Strings are joined with `+`: sites
-# replace `JSON.stringify` and `Array.prototype.join`. `toWellFormed`: lone surrogates cannot be written to a file.
-_SNAPSHOT = """([separator, html, text, links, max]) => {
-    const get = (name) => Object.getOwnPropertyDescriptor(Document.prototype, name).get.call(document);
-    const root = get('documentElement'), body = get('body');
-    let all = location.href + separator + get('title');
-    all += separator + (html && root ? root.outerHTML : '');
-    all += separator + (text && root ? (body ? body.innerText : root.textContent) : '');
-    if (links) for (const link of get('links')) all += separator + link.href;
-    return all.length > max ? String(all.length) : all.toWellFormed();
-}"""
-
-
-# One string: Playwright takes a list apart item by item. What is no address is left out.
-_HREFS = """(elements) => {
-    let all = '';
-    for (const element of elements) {
-        const href = element.href;
-        const url = typeof href === 'string' ? href : (href && href.baseVal) || '';
-        if (!url) continue;
-        if (URL.canParse(url, document.baseURI)) {
-            all += new URL(url, document.baseURI).href + String.fromCharCode(10);
-        }
-    }
-    return all.toWellFormed();
-}"""
 
 
 class PlaywrightPage:
@@ -87,9 +58,10 @@ class PlaywrightPage:
         self._performance = False
         self._occupied = False
         self._crossed = False
+        self._hears_ready = False
+        self.rest = reuse.Rest(self)
         # These events come from the driver in any case; `request` and `response` would have to be asked for.
         raw.on("framenavigated", self._on_navigated)
-        raw.on("domcontentloaded", self._on_ready)
         raw.on("load", self._on_load)
         raw.on("crash", self._on_crash)
         raw.on("close", self._on_close)
@@ -109,7 +81,7 @@ class PlaywrightPage:
     @property
     def closed(self) -> bool:
         """The page is closed."""
-        return self._raw.is_closed() or self.context.closed
+        return self.state.given_up or self._raw.is_closed() or self.context.closed
 
     @property
     def lasting(self) -> frozenset[str]:
@@ -164,6 +136,7 @@ class PlaywrightPage:
 
     def _on_close(self, raw: Page) -> None:
         self.context.forget(raw)
+        self.rest.stop()
         self.wake()
 
     def _on_load(self, _: Page) -> None:
@@ -190,6 +163,9 @@ class PlaywrightPage:
     async def goto(self, url: str, *, wait_until: WaitUntil, load_limit_s: float, limit_s: float) -> Navigation:
         """Load a URL."""
         started = time.monotonic()
+        if wait_until == "domcontentloaded" and not self._hears_ready:  # each event delivered costs
+            self._hears_ready = True
+            Page.on(self._raw, "domcontentloaded", self._on_ready)  # the class's own: called on the object it is noted
         response = await self._commit(url, limit_s)
         if isinstance(response, Navigation):
             return response
@@ -207,7 +183,7 @@ class PlaywrightPage:
         deadline = time.monotonic() + limit_s
         for _ in range(_TRIES_MAX):
             try:
-                await self._prepare(url)
+                await self._prepare(url, deadline)
                 before = self.state.navigations
                 response = await self._request(url, deadline)
             except TimeoutError as error:
@@ -231,13 +207,20 @@ class PlaywrightPage:
         """Tell whether the document that was there before navigated just then: aborted, and never answered."""
         return net_error(error) == "ERR_ABORTED" and self._occupied and await self._last_response(url) is None
 
-    async def _prepare(self, url: str) -> None:
-        state = self.state
-        if not state.parked:
-            await reuse.renew_mark(self)
-            base, fragment, _ = url.partition("#")
-            if fragment and base == self._raw.url.partition("#")[0]:
-                await reuse.park(self)  # from the same document it would only scroll
+    async def _prepare(self, url: str, deadline: float) -> None:
+        if self.state.parked:
+            return
+        base, fragment, _ = url.partition("#")
+        scrolls = bool(fragment) and base == _without_fragment(self._raw.url)  # nothing would be loaded
+        if not scrolls and not reuse.needs_new_mark(self.state):
+            return
+        parked = False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.05, deadline - time.monotonic())):
+                parked = await reuse.park(self)
+        if not parked:  # not this visit's fault: it goes to another page
+            why = "the page's last document did not make way for about:blank in time"
+            raise self._gone() or ContextBroken(f"loading {shown(url)}: {why}")
 
     async def _request(self, url: str, deadline: float) -> Response | None:
         state = self.state
@@ -298,11 +281,11 @@ class PlaywrightPage:
             waiting = self._raw.wait_for_load_state(wait_until, timeout=1000 * (patience_s + 5))
             return await self.link.calls.settled(waiting, limit_s=patience_s)
         event = self._ready if wait_until == "domcontentloaded" else self._loaded
-        try:
-            await asyncio.wait_for(event.wait(), patience_s)
-        except TimeoutError:
-            return False
-        return True
+        if not event.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience_s):  # unlike `wait_for` it needs no task
+                    await event.wait()
+        return event.is_set()
 
     async def _navigation(self, response: Response | None, *, loaded: bool) -> Navigation:
         url = self._raw.url
@@ -354,7 +337,7 @@ class PlaywrightPage:
         packed = ""
         while not packed:
             try:
-                evaluation = self._raw.evaluate(_SNAPSHOT, asked)
+                evaluation = self._raw.evaluate(SNAPSHOT, asked)
                 packed = await self.link.calls.run(evaluation, limit_s=deadline - time.monotonic())
             except Exception as error:  # an error of the user's listener, too, which Playwright raises here
                 # On its way to another document: what counts is where it arrives, if it does before the deadline.
@@ -379,7 +362,7 @@ class PlaywrightPage:
     async def hrefs(self, selector: str, *, limit_s: float) -> tuple[str, ...]:
         """Return the absolute `href` of each element that matches; those without one are left out."""
         what = f"looking for {selector!r}"
-        found = self._raw.eval_on_selector_all(selector, _HREFS)
+        found = self._raw.eval_on_selector_all(selector, HREFS)
         try:
             packed: str = await self.link.calls.run(found, limit_s=limit_s)
         except Exception as error:  # an error of the user's listener, too, which Playwright raises here
@@ -446,6 +429,7 @@ class PlaywrightPage:
 
     async def begin(self) -> None:
         """Ready the counters for a visit."""
+        await self.rest.end()
         self._popups = self._dialogs = 0
         self.state.committed = self.state.pending = False
         self.state.failed = None
@@ -456,13 +440,17 @@ class PlaywrightPage:
         """Close what the visit opened and ready the page for the next visit."""
         self.state.marked_at = None
         try:
-            return await reuse.recondition(self, cleaning, growth_bytes_max=growth_bytes_max, limit_s=limit_s)
+            why = await reuse.recondition(self, cleaning, growth_bytes_max=growth_bytes_max, limit_s=limit_s)
         finally:
             self.state.visiting = False
+        if why is None and cleaning is Cleaning.FULL and not self.state.parked:
+            self.rest.start()
+        return why
 
     async def close(self, *, limit_s: float) -> bool:
         """Close the page and its popups."""
         self.state.visiting = False
+        self.rest.stop()
         calls = self.link.calls
         extras, closed = await asyncio.gather(
             self.context.close_extras(self, limit_s=limit_s), calls.settled(self._raw.close(), limit_s=limit_s)
@@ -480,4 +468,4 @@ def _without_fragment(url: str) -> str:
     return url.partition("#")[0]
 
 
-__all__ = ["SNAPSHOT_CHARACTERS_MAX", "PlaywrightPage"]
+__all__ = ["PlaywrightPage"]

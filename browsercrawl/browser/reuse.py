@@ -4,7 +4,8 @@ A page is *unfit* when something went wrong with the page itself, or user code d
 is looked at and marked in one evaluation, and its history is reset. The mark is a token in `window.name`: the first
 document of the next visit that sees it clears sessionStorage and `window.name` before any script of the site runs.
 (Clearing before leaving is too early: `pagehide` handlers run after.) Only a page that could harm the next navigation
-is parked on about:blank first: parking each page costs 18 to 27 % of CPU more.
+is parked on about:blank first: parking each page costs 18 to 27 % of CPU more. One that is not wanted again within a
+moment is parked then (`Rest`), so that no page runs on unseen.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from playwright.async_api import Error as PlaywrightError
 
+from browsercrawl.errors import ContextBroken
 from browsercrawl.ports import Cleaning
 
 if TYPE_CHECKING:
@@ -23,7 +25,11 @@ if TYPE_CHECKING:
 RENDERER_BASE_BYTES = 24_000_000
 """What a renderer holds of its own with a small page in it (measured: 19 MB); growth counts from here."""
 
+REST_S = 0.25
+"""A page that has waited in stock for so long is parked."""
+
 _PARK_LIMIT_S = 0.5
+_CLOSE_LIMIT_S = 2.0
 _LOOK_LIMIT_S = 1.0
 _NODES_MANY = 20_000
 _CHARACTERS_MANY = 2_000_000
@@ -43,6 +49,7 @@ class TabState:
         navigations: main-frame navigations seen, within a document too.
         marked_at: `navigations` when the token was set; None: no token is set.
         parked: on about:blank; nothing of the last visit can run.
+        given_up: it did not park while it waited in stock; it is being closed and must not be used.
         characters: of the last snapshot.
     """
 
@@ -55,6 +62,7 @@ class TabState:
     navigations: int = 0
     marked_at: int | None = None
     parked: bool = True
+    given_up: bool = False
     characters: int = 0
 
 
@@ -83,16 +91,19 @@ def _look(token: str | None) -> str:
 def unfit(page: "PlaywrightPage") -> str | None:
     """Tell why a page must not serve another visit, as far as is known without asking it; None: it may."""
     state = page.state
-    reasons = (
-        (page.context.closed, "its context is gone"),
-        (state.crashed, "its renderer crashed"),
-        (page.closed, "it was closed"),
-        (bool(page.lasting), f"user code called {', '.join(sorted(page.lasting))}"),
-        (state.failed is not None, f"its navigation failed: {state.failed}"),
-        (state.pending, "its navigation was still pending"),
-        (not state.committed, "no document committed"),
-    )
-    return next((reason for holds, reason in reasons if holds), None)
+    if page.context.closed:
+        return "its context is gone"
+    if state.crashed:
+        return "its renderer crashed"
+    if page.closed:
+        return "it was closed"
+    if page.lasting:
+        return f"user code called {', '.join(sorted(page.lasting))}"
+    if state.failed is not None:
+        return f"its navigation failed: {state.failed}"
+    if state.pending:
+        return "its navigation was still pending"
+    return None if state.committed else "no document committed"
 
 
 async def recondition(
@@ -150,10 +161,68 @@ async def park(page: "PlaywrightPage") -> bool:
     return True
 
 
-async def renew_mark(page: "PlaywrightPage") -> None:
-    """Mark a page again that has navigated by itself since it was marked: its new document has used the token up."""
-    if page.state.marked_at is not None and page.state.marked_at != page.state.navigations:
-        await park(page)
+def needs_new_mark(state: TabState) -> bool:
+    """Tell whether a page has navigated by itself since it was marked: its new document has used the token up."""
+    return state.marked_at is not None and state.marked_at != state.navigations
+
+
+class Rest:
+    """Parks a page that waits in stock for longer than a moment; one that does not park is closed.
+
+    A page that is wanted again soon costs one timer. Owned by the page; its tasks are the context's, and end with it.
+    """
+
+    def __init__(self, page: "PlaywrightPage") -> None:
+        self._page = page
+        self._timer: asyncio.TimerHandle | None = None
+        self._parking: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """The page goes back to stock with its last document in it."""
+        self._timer = asyncio.get_running_loop().call_later(REST_S, self._start_parking)
+
+    async def end(self) -> None:
+        """The page is wanted for a visit: let a parking that has begun end, 500 ms at most.
+
+        Raises:
+            ContextBroken: the page did not park; another must be used.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._parking is not None:
+            await asyncio.wait({self._parking})
+            self._parking = None
+        if self._page.state.given_up:
+            raise ContextBroken("the page's last document did not let go of it; it is closed, another one is taken")
+
+    def stop(self) -> None:
+        """The page ends."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._parking is not None:
+            self._parking.cancel()
+
+    def _start_parking(self) -> None:
+        if not self._page.closed:
+            self._parking = self._page.context.spawn(self._park())
+
+    async def _park(self) -> None:
+        page = self._page
+        parked = False
+        try:
+            async with asyncio.timeout(_PARK_LIMIT_S):
+                if page.state.marked_at is not None:  # what it has stored since goes, too
+                    await page.look(_look(page.context.token), limit_s=_PARK_LIMIT_S)
+                parked = await park(page)
+        except Exception:  # noqa: BLE001 - the task boundary: whatever it was, the page is not used again
+            parked = False
+        if not parked and not page.closed:
+            page.state.given_up = True
+            page.context.spawn(self._close())
+
+    async def _close(self) -> None:
+        await self._page.interrupt(limit_s=_LOOK_LIMIT_S)
+        await self._page.close(limit_s=_CLOSE_LIMIT_S)
 
 
 async def _grown(page: "PlaywrightPage", growth_bytes_max: int, *, now: bool, limit_s: float) -> str | None:

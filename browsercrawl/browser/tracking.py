@@ -87,7 +87,8 @@ def _watched(base: Any) -> type:
         original = getattr(base, name)
         label = f"{base.__name__}.{name}"
         members[name] = _noted_property(original, label) if isinstance(original, property) else _noted(original, label)
-    return type(f"Leased{base.__name__}", (base,), members)
+    # Its name stands in Playwright's messages: that must be the name the user knows.
+    return type(base.__name__, (base,), members | {"__qualname__": base.__qualname__, "__module__": base.__module__})
 
 
 def _noted(original: Callable[..., Any], label: str) -> Callable[..., Any]:

@@ -265,7 +265,7 @@ def configuration(given: Mapping[str, Any], *, directory: Path) -> CrawlerConfig
     except ConfigError as error:
         message = error.message
         for option in OPTIONS:
-            if option.field:
+            if option.field and option.name in given:
                 message = re.sub(rf"(?<![\w.]){re.escape(option.field)}(?=:)", option.flag, message)
         raise BadUsage(message) from error
 

@@ -18,7 +18,8 @@ from browsercrawl.cli.arguments import Grammar, Option
 from browsercrawl.cli.settings import browser_fields
 from browsercrawl.cli.terminal import shown_bytes
 from browsercrawl.config import BrowserConfig
-from browsercrawl.errors import BrowsercrawlError, LaunchFailed
+from browsercrawl.config.playwright_file import FILE_NAME
+from browsercrawl.errors import BrowsercrawlError, ConfigError, LaunchFailed
 from browsercrawl.events import Event
 from browsercrawl.events import models as events
 from browsercrawl.ports import BrowserPort, ContextOptions
@@ -158,7 +159,10 @@ _STILL: tuple[Callable[[], Check], ...] = (
 
 
 async def _examine_browser() -> list[Check]:
-    config = BrowserConfig.model_validate(browser_fields(None))
+    try:
+        config = BrowserConfig(**browser_fields(None))
+    except ConfigError as error:
+        return [Check(name="configuration", state=State.FAIL, found=FILE_NAME, advice=error.message)]
     remedies: list[str] = []
 
     def on_event(event: Event) -> None:

@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from browsercrawl.cli.terminal import count_of, printable, shortened, shown_bytes, shown_duration
-from browsercrawl.cli.view import Failure, Frame
+from browsercrawl.cli.view import Failure, Frame, notice_of
 from browsercrawl.config import CrawlerConfig
+from browsercrawl.events import Event
 from browsercrawl.output import FinishReason, Summary
 from browsercrawl.redaction import safe_text
 
@@ -176,9 +177,10 @@ class LiveDisplay:
         """Draw this frame from now on."""
         self._drawn = LiveView(frame)
 
-    def say(self, line: str) -> None:
-        """Print a line above the display."""
-        self._live.console.print(Text(f" {printable(line)}", "yellow"))
+    def tell(self, event: Event) -> None:
+        """Print a line above the display about what a person should know at once."""
+        if line := notice_of(event):
+            self._live.console.print(Text(f" {printable(line)}", "yellow"))
 
 
 def print_summary(

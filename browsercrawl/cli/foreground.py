@@ -9,18 +9,18 @@ from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
+from browsercrawl.cli.arguments import is_colour_wanted
 from browsercrawl.cli.streams import write_all
 from browsercrawl.cli.terminal import count_of, harmless_json, printable
 from browsercrawl.cli.view import Frame, View, status_line
+from browsercrawl.clock import SystemClock
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.crawler import Crawler
 from browsercrawl.dispatcher import Seeds
-from browsercrawl.events import Event
-from browsercrawl.events import models as events
-from browsercrawl.output import FinishReason, Summary, result_line
+from browsercrawl.events import Event, Level
+from browsercrawl.output import FinishReason, Summary, result_line, stderr_lines
 from browsercrawl.result import Result
 
-_FRAME_S = 0.25
 _LINE_S = 5.0
 _ABORT_LIMIT_S = 5.0
 """A second signal stops at once; should that hang, the crawl is cancelled after this."""
@@ -54,20 +54,20 @@ class Display(Protocol):
     def show(self, frame: Frame) -> None:
         """Show how things stand."""
 
-    def say(self, line: str) -> None:
-        """Tell something that happened."""
+    def tell(self, event: Event) -> None:
+        """Tell what happened, if it is worth a line."""
 
 
 class _Lines:
-    """One line every few seconds, for logs and pipes."""
+    """One line every few seconds, and one for each warning and error, for logs and pipes."""
 
     every_s = _LINE_S
 
+    def __init__(self) -> None:
+        self.tell = stderr_lines(clock=SystemClock(), level=Level.WARNING, colour=is_colour_wanted(sys.stderr))
+
     def show(self, frame: Frame) -> None:
         print(status_line(frame), file=sys.stderr, flush=True)
-
-    def say(self, line: str) -> None:
-        print(f"browsercrawl: {printable(line)}", file=sys.stderr, flush=True)
 
 
 class _Silence:
@@ -78,7 +78,7 @@ class _Silence:
     def show(self, frame: Frame) -> None:
         pass
 
-    def say(self, line: str) -> None:
+    def tell(self, event: Event) -> None:
         pass
 
 
@@ -124,6 +124,10 @@ class Foreground:
             from browsercrawl.cli.drawing import print_summary  # noqa: PLC0415 - rich, when there is something to draw
 
             print_summary(summary, self._config, failures=self._view.failures)
+        elif summary.failed:
+            failed = f"{count_of(summary.failed, 'request')} failed"
+            where = f"; see {summary.run_dir}/results.jsonl" if summary.run_dir else ""
+            print(f"browsercrawl: {printable(failed + where)}", file=sys.stderr)
         return summary
 
     async def _consume(self, crawler: Crawler, seeds: Seeds) -> Summary | None:
@@ -154,13 +158,7 @@ class Foreground:
 
     def _on_event(self, event: Event) -> None:
         self._view.on_event(event)
-        match event:
-            case events.SandboxUnavailable():
-                self._display.say(f"no sandbox: {event.reason}; {event.remedy}")
-            case events.BrowserCrashed():
-                self._display.say(f"the browser died ({event.reason}); starting another")
-            case events.HostDeferred():
-                self._display.say(f"{event.host} asked for a pause of {event.delay_s:.0f} s")
+        self._display.tell(event)
 
     def _announce_stop(self, crawler: Crawler) -> None:
         status = crawler.status()

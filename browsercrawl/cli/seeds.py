@@ -11,16 +11,18 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
 from browsercrawl.cli.arguments import BadUsage
 from browsercrawl.cli.streams import read_block
-from browsercrawl.errors import InputError
+from browsercrawl.errors import InputError, InvalidURL
 from browsercrawl.request import Request
 
 Seed = Request | InputError
 
 _LINE_BYTES_MAX = 1_000_000
+
+
+class BadURL(InvalidURL, InputError):
+    """A line of input whose URL is none: it has the kind of the one and the text of the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +99,11 @@ async def read_seeds(urls: Sequence[str], file: UrlsFile | None) -> AsyncIterato
 
 def _seed(text: str, where: str) -> Seed:
     try:
-        return Request.model_validate_json(text) if text.startswith("{") else Request(url=text)
-    except ValidationError as error:
-        wrong = "; ".join(
-            ".".join(map(str, e["loc"])) + (": " if e["loc"] else "") + e["msg"].removeprefix("Value error, ")
-            for e in error.errors(include_url=False, include_input=False, include_context=False)
-        )
-        return InputError(f"{where}: {wrong}", text=text)
+        return Request.from_json(text) if text.startswith("{") else Request(url=text)
+    except InvalidURL as error:
+        return BadURL(f"{where}: {error.message}", text=text)
+    except InputError as error:
+        return InputError(f"{where}: {error.message}", text=text)
 
 
 async def _lines(descriptor: int) -> AsyncIterator[bytes | None]:

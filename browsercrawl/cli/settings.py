@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from browsercrawl.config import BrowserConfig
 from browsercrawl.config.playwright_file import find_playwright_file, load_playwright_file
+from browsercrawl.errors import ConfigError
 
 
 def browser_fields(path: Path | None) -> dict[str, Any]:
@@ -16,4 +18,11 @@ def browser_fields(path: Path | None) -> dict[str, Any]:
         ConfigError: it cannot be read, or a key or value in it is wrong.
     """
     path = path or find_playwright_file(Path.cwd())
-    return load_playwright_file(path).browser_fields() if path else {}
+    if path is None:
+        return {}
+    fields = load_playwright_file(path).browser_fields()
+    try:
+        BrowserConfig(**fields)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.message}") from error
+    return fields

@@ -102,6 +102,18 @@ class View:
         )
 
 
+def notice_of(event: Event) -> str:
+    """Return an event in words, if a person should know of it at once; else nothing."""
+    match event:
+        case events.SandboxUnavailable():
+            return f"no sandbox: {event.reason}; {event.remedy}"
+        case events.BrowserCrashed():
+            return f"the browser died ({event.reason}); starting another"
+        case events.HostDeferred():
+            return f"{event.host} asked for a pause of {event.delay_s:.0f} s"
+    return ""
+
+
 def status_line(frame: Frame) -> str:
     """Return the moment as one line, for where there is no terminal."""
     status = frame.status

@@ -1,13 +1,16 @@
 """The configuration of a crawler: frozen models, one per concept, composed in `CrawlerConfig`."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from browsercrawl.errors import ConfigError
+from browsercrawl.mistakes import CheckedModel, explained
 from browsercrawl.request import Capture, Isolation, WaitUntil
 
 Profile = Literal["faithful", "balanced", "lean"]
@@ -21,12 +24,16 @@ Saved = Literal["html", "text", "screenshot"]
 
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 
+_PROXY_SCHEMES = ("http", "https", "socks5")
+
 CONTEXTS_MIN = 8
 """Warm contexts kept at least, whatever the concurrency: a login session is dear to reopen, an idle context is not."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+class _Model(CheckedModel):
+    @classmethod
+    def _mistaken(cls, error: ValidationError) -> ConfigError:
+        return ConfigError(explained(error, cls))
 
 
 class BrowserConfig(_Model):
@@ -53,6 +60,15 @@ class BrowserConfig(_Model):
     launch_limit_s: Annotated[float, Field(gt=0, le=600)] = Field(
         default=60, description="A launch may take this long."
     )
+
+    @field_validator("proxy")
+    @classmethod
+    def _check_proxy(cls, proxy: str | None) -> str | None:
+        if proxy is not None and "@" in proxy:
+            raise ValueError("a user name and password in the proxy's URL are not supported yet; give http://host:port")
+        if proxy is not None and not _is_proxy(proxy):
+            raise ValueError("must be the URL of an http, https or socks5 proxy, such as http://host:port")
+        return proxy
 
 
 class PoolConfig(_Model):
@@ -135,6 +151,15 @@ class LinksConfig(_Model):
     max_requests: int | None = Field(default=None, ge=1, description="Stored requests, seeds included; None: no limit.")
 
 
+def _is_proxy(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        is_server = parts.scheme in _PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, or half a pair of brackets
+        return False
+    return is_server and not re.search(r"\s", url) and parts.path in {"", "/"} and not (parts.query or parts.fragment)
+
+
 _PROFILES: dict[Profile, dict[str, dict[str, object]]] = {
     "faithful": {"browser": {"binary": "full"}, "pool": {"reuse": "never"}},
     "balanced": {},
@@ -146,7 +171,7 @@ class CrawlerConfig(_Model):
     """Everything a crawler can be told. A profile only sets defaults of the fields not given.
 
     Raises:
-        pydantic.ValidationError: a field is wrong; `CrawlerConfig.load` makes a `ConfigError` of it.
+        ConfigError: names each wrong key and what is wrong with it.
     """
 
     profile: Profile = Field(default="balanced", description="Sets defaults of browser and pool.")
@@ -210,5 +235,4 @@ class CrawlerConfig(_Model):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            wrong = (f"{'.'.join(map(str, e['loc'])) or 'configuration'}: {e['msg']}" for e in error.errors())
-            raise ConfigError("; ".join(wrong)) from error
+            raise cls._mistaken(error) from None

@@ -14,8 +14,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
 
 from browsercrawl.errors import ConfigError
+from browsercrawl.mistakes import sentence
 
 FILE_NAME = "playwright.config.json"
 
@@ -166,14 +168,15 @@ def load_playwright_file(path: Path) -> PlaywrightFile:
     try:
         return PlaywrightFile.model_validate(values)
     except ValidationError as error:
-        wrong = "; ".join(_explain(tuple(map(str, each["loc"])), each["type"], each["msg"]) for each in error.errors())
+        wrong = "; ".join(_explain(each) for each in error.errors(include_url=False))
         raise ConfigError(f"{path}: {wrong}") from error
 
 
-def _explain(place: tuple[str, ...], kind: str, message: str) -> str:
+def _explain(mistake: ErrorDetails) -> str:
+    place = tuple(map(str, mistake["loc"]))
     key = ".".join(place)
-    if kind != "extra_forbidden":
-        return f"{key}: {message}" if key else message.removeprefix("Value error, ")
+    if mistake["type"] != "extra_forbidden":
+        return f"{key}: {sentence(mistake)}" if key else sentence(mistake)
     name = place[-1]
     if name in _ENGINE_OWNED:
         return f"{key} is set by the engine: {_ENGINE_OWNED[name]}"

@@ -23,10 +23,20 @@ from browsercrawl.dispatcher import Dispatcher, Seeds, Wiring
 from browsercrawl.errors import BrowsercrawlError, CrawlerClosed
 from browsercrawl.events import Emit, Event, RunFinished, RunStarted, Status, discard
 from browsercrawl.frontier import MemoryFrontier
-from browsercrawl.output import ArtifactStore, EventLog, FinishReason, Meter, ResultWriter, RunDirectory, Summary, redacted
+from browsercrawl.output import (
+    ArtifactStore,
+    EventLog,
+    FinishReason,
+    Meter,
+    ResultWriter,
+    RunDirectory,
+    Summary,
+    redacted,
+)
 from browsercrawl.politeness import slot_rules
 from browsercrawl.pool import Pool
 from browsercrawl.pressure import read_memory
+from browsercrawl.redaction import redact_text
 from browsercrawl.result import Artifact, Result
 from browsercrawl.version import VERSION
 from browsercrawl.visit import CapturedFile, Visitor
@@ -421,4 +431,4 @@ def _options(config: CrawlerConfig) -> dict[str, JsonValue]:
 
 
 def _described(error: BaseException) -> str:
-    return error.message if isinstance(error, BrowsercrawlError) else f"{type(error).__name__}: {error}"
+    return error.message if isinstance(error, BrowsercrawlError) else redact_text(f"{type(error).__name__}: {error}")

@@ -167,7 +167,7 @@ class LeaseAcquired(Event):
 
 
 class LeaseReleased(Event):
-    """A lease ended. `kept` tells whether its page went back to stock; `why` why not."""
+    """A lease ended. `kept` tells whether its page went back to stock, `why` why not; its popups were closed."""
 
     name = "lease.released"
     level = Level.DEBUG
@@ -176,6 +176,8 @@ class LeaseReleased(Event):
     held_s: float
     kept: bool
     why: str | None
+    popups: int = 0
+    dialogs: int = 0
 
 
 class ContextOpened(Event):
@@ -284,15 +286,6 @@ class HandlerBlockedLoop(Event):
     level = Level.WARNING
     handlers: list[str]
     blocked_s: float
-
-
-class LimitChanged(Event):
-    """The number of pages that may be in use changed."""
-
-    name = "limit.changed"
-    limit: int
-    previous: int
-    why: str
 
 
 class UserLog(Event):

@@ -1,7 +1,8 @@
 """Where events go: one JSON line each into `events.jsonl`, and to listeners such as the terminal.
 
 Redaction comes first, so that file, listeners and terminal get the same event, without secrets. An event costs the
-event loop that, the rendering of its line (structlog, JSON) and an append to a queue; a thread writes. When the queue or the disk is full events are lost and counted, never waited for: a log must not stop a crawl.
+event loop that, the rendering of its line (structlog, JSON) and an append to a queue; a thread writes. When the queue
+or the disk is full events are lost and counted, never waited for: a log must not stop a crawl.
 """
 
 import asyncio

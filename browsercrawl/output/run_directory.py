@@ -16,8 +16,8 @@ from pydantic import JsonValue
 from browsercrawl.clock import Clock
 from browsercrawl.errors import OutputFailed, RunDirectoryError
 from browsercrawl.output.line_file import FILE_MODE
-from browsercrawl.redaction import redact_value
 from browsercrawl.output.summary import Summary
+from browsercrawl.redaction import redact_value
 
 DEFAULT_PARENT = "runs"
 _NAMES_TRIED_MAX = 100

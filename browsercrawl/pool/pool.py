@@ -20,9 +20,11 @@ from browsercrawl.clock import Clock
 from browsercrawl.config import PoolConfig
 from browsercrawl.errors import (
     BrowsercrawlError,
+    Disposition,
     LeaseTimeout,
     PoolClosed,
     PoolSaturated,
+    disposition_of,
 )
 from browsercrawl.events import Emit, LeaseAcquired, LeaseReleased
 from browsercrawl.pool.background import Background, Changes
@@ -113,8 +115,8 @@ class Pool:
 
     @property
     def free(self) -> int:
-        """Leases that could be acquired now; 0 once closing has begun, or while the limit is below what is lent."""
-        return max(0, self.limit - len(self._leases)) if self._state is PoolState.OPEN else 0
+        """Leases that could be acquired now; 0 once closing has begun."""
+        return self.limit - len(self._leases) if self._state is PoolState.OPEN else 0
 
     @property
     def warm(self) -> Collection[str]:
@@ -181,6 +183,7 @@ class Pool:
             PoolClosed: closing has begun, before or while it waited.
             LeaseTimeout: no page could be made ready within `acquire_limit_s`.
             BrowserNotFound, LaunchFailed: the browser does not start (again).
+            ConfigError: no context can be opened with these options.
             CallTimeout, ContextBroken, BrowserCrashed: opening failed repeatedly.
         """
         self._refuse_if_closing()
@@ -205,19 +208,6 @@ class Pool:
             )
         )
         return lease
-
-    def set_limit(self, pages_max: int) -> None:
-        """Change how many leases may be out. Fewer: none is taken away, but the next are given only below the limit.
-
-        Args:
-            pages_max: 1 to contexts_max.
-
-        Raises:
-            InternalError: out of range.
-        """
-        self._stock.size = PoolSize(pages_max=pages_max, contexts_max=self._stock.size.contexts_max)
-        self._upkeep.trim()
-        self._changes.notify()
 
     async def close(self, *, limit_s: float) -> None:
         """Refuse new leases, end those that are out, close everything. Idempotent; nothing is left afterwards.
@@ -314,7 +304,7 @@ class Pool:
     def _count_failure(self, failures: int, error: BrowsercrawlError | None) -> int:
         if error is None:
             return failures
-        if failures + 1 >= ACQUIRE_FAILURES_MAX:
+        if failures + 1 >= ACQUIRE_FAILURES_MAX or disposition_of(error) is Disposition.STOP:
             raise error
         return failures + 1
 
@@ -394,9 +384,18 @@ class Pool:
         if lease.state is not LeaseState.REVOKED:
             lease.transition(LeaseState.ENDED)
         if lease.held_from is not None:
-            held_s = self._clock.now() - lease.held_from
-            self._emit(LeaseReleased(lease_id=lease.id, session=lease.session, held_s=held_s, kept=kept, why=why))
-        self._upkeep.trim()
+            port = lease.page
+            self._emit(
+                LeaseReleased(
+                    lease_id=lease.id,
+                    session=lease.session,
+                    held_s=self._clock.now() - lease.held_from,
+                    kept=kept,
+                    why=why,
+                    popups=port.popups,
+                    dialogs=port.dialogs,
+                )
+            )
         self._changes.notify()
 
     # --- ending ------------------------------------------------------------------------------------------------------

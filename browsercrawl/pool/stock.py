@@ -122,7 +122,7 @@ class Stock:
     """All contexts and pages that are not closed.
 
     Attributes:
-        size: the bounds now.
+        size: the bounds.
     """
 
     def __init__(self, size: PoolSize) -> None:
@@ -168,11 +168,6 @@ class Stock:
         """One more context may be opened."""
         return self.live_contexts < self.size.contexts_max
 
-    @property
-    def has_page_excess(self) -> bool:
-        """The limit has shrunk below what is open."""
-        return self._live_pages > self.size.pages_max + STOCK_PAGES
-
     def shared_context(self, session: str) -> PooledContext | None:
         """Return the session's context that is open or being opened."""
         return self._warm.get(session) or self._opening.get(session)
@@ -214,7 +209,7 @@ class Stock:
         page.context.used_at = next(self._ticks)
         lease.pooled = page
 
-    def spare_page(self, session: str | None) -> PooledPage | None:
+    def spare_page(self, session: str) -> PooledPage | None:
         """Return the parked page that is least worth keeping for a page of this session to be opened."""
         parked = (page for context in self._contexts.values() for page in context.parked)
         return min(parked, key=lambda page: _worth(page, session), default=None)
@@ -268,7 +263,7 @@ class Stock:
         return self.pages_in(*_LIVE_PAGES)
 
 
-def _worth(page: PooledPage, session: str | None) -> tuple[int, int]:
+def _worth(page: PooledPage, session: str) -> tuple[int, int]:
     if page.context.state is ContextState.DRAINING:
         return (0, page.parked_at)
     return (1 if page.context.session != session else 2, page.parked_at)

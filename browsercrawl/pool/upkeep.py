@@ -61,14 +61,6 @@ class Upkeep:
             self.spawn_replacement(self._closer.close_context(spare), f"pool: close idle context {spare.id}")
         return True
 
-    def trim(self) -> None:
-        """Close parked pages that a lowered limit leaves no room for."""
-        while self._stock.has_page_excess and self.has_replacement_room:
-            spare = self._stock.spare_page(None)
-            if spare is None:
-                return
-            self._evict(spare)
-
     def drop_dead_pages(self, context: PooledContext) -> None:
         """Close parked pages whose renderer died while nobody looked."""
         for page in [page for page in context.parked if page.port.crashed or page.port.closed]:
@@ -93,7 +85,6 @@ class Upkeep:
                 await closing
             finally:
                 self.replacements -= 1
-                self.trim()
                 self._changes.notify()
 
         self.replacements += 1

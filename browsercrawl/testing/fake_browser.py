@@ -91,6 +91,8 @@ class FakeBrowser:
         self.count_call()
         await self.pause(self.behaviour.open_context_s, "new_context", limit_s=limit_s)
         self.check()
+        if self.behaviour.context_error is not None:
+            raise self.behaviour.context_error
         context = FakeContext(self, options)
         self.contexts.add(context)
         self.contexts_opened += 1

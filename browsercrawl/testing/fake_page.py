@@ -178,7 +178,6 @@ class FakePage:
             return str(error)
         self._visiting = False
         self.cleanings.append(cleaning)
-        self._popups = 0
         if self._script.grows_bytes > growth_bytes_max:
             return f"grew by {self._script.grows_bytes} bytes"
         if self.lasting_calls:

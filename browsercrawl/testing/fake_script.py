@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from browsercrawl.clock import Clock
+from browsercrawl.errors import BrowsercrawlError
 
 NEVER = float("inf")
 """As a delay: it does not happen."""
@@ -74,6 +75,7 @@ class FakeBehaviour:
         open_context_s, open_page_s: how long opening takes.
         close_context_s, close_browser_s: how long closing takes.
         dies_at_call: the browser dies at its call of that number (1 is the first), whatever the call.
+        context_error: what opening a context raises.
     """
 
     open_context_s: float = 0.0
@@ -81,6 +83,7 @@ class FakeBehaviour:
     close_context_s: float = 0.0
     close_browser_s: float = 0.0
     dies_at_call: int | None = None
+    context_error: BrowsercrawlError | None = None
 
 
 _NOT_FOUND = FakePageScript(status=404)

@@ -67,11 +67,6 @@ class VirtualClock:
         """Return the virtual calendar time, in UTC."""
         return self._utc_start + timedelta(seconds=self._now - self._start_s)
 
-    @property
-    def sleeping(self) -> int:
-        """How many tasks sleep on this clock."""
-        return sum(not future.done() for _, _, future in self._sleepers)
-
     async def sleep(self, seconds: float) -> None:
         """Return when the virtual time has moved on by `seconds`; `inf` never returns. Not positive: at once."""
         loop = asyncio.get_running_loop()

@@ -20,6 +20,8 @@ _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue, config=ConfigDict(hide_in
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
+_NESTING_SHOWN = 50
+
 FILES_MAX = 100
 """Screenshots one visit may keep in memory until it succeeds."""
 
@@ -67,7 +69,7 @@ class Visit:
         try:
             self._data.append(_JSON.validate_python(data))
         except ValidationError as error:
-            raise UsageError(f"push takes what JSON can say (dict, list, str, number, bool, None): {error}") from error
+            raise UsageError(f"push takes dict, list, str, int, float, bool and None; {_not_json(data)}") from error
 
     def enqueue(self, request: Request | str) -> None:
         """Add a request, whatever its host and depth. A string is a URL without further wishes.
@@ -166,6 +168,22 @@ def child_of(parent: Request, url: str, *, parent_url: str) -> Request:
     """
     address(url)
     return Request(url=url, session=parent.session, depth=parent.depth + 1, parent_url=parent_url)
+
+
+def _not_json(value: object, at: str = "data") -> str:
+    """Name the first value inside that is not made of JSON's types."""
+    if at.count("[") > _NESTING_SHOWN:
+        return f"{at[:40]}... is nested too deeply"
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                return f"{at} has a key of type {type(key).__name__}"
+            if wrong := _not_json(item, f"{at}[{shown(key)!r}]"):
+                return wrong
+        return ""
+    if isinstance(value, list):
+        return next((wrong for index, item in enumerate(value) if (wrong := _not_json(item, f"{at}[{index}]"))), "")
+    return "" if value is None or isinstance(value, str | int | float) else f"{at} is a {type(value).__name__}"
 
 
 def _loggable(value: object) -> JsonValue:

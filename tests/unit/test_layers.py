@@ -12,7 +12,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "browsercrawl"
 
-LEAVES = {"clock", "config", "errors", "events", "mistakes", "ports", "redaction", "request", "result", "urls", "version"}
+LEAVES = {
+    "clock", "config", "errors", "events", "mistakes", "ports", "redaction", "request", "result", "urls", "version",
+}  # fmt: skip
 CONCEPTS = {"browser", "frontier", "net", "output", "politeness", "pool", "pressure", "report", "sessions", "visit"}
 LEVELS = (
     dict.fromkeys(LEAVES, 0)

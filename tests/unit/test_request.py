@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from browsercrawl.errors import InputError, InvalidURL
 from browsercrawl.request import Request
 
 URL = "http://site.test/"
@@ -55,10 +56,12 @@ def test_request_survives_json() -> None:
     ],
 )
 def test_request_wrong_field_is_refused(wrong: dict[str, Any]) -> None:
-    """Unknown names, bad values and bad URLs raise, without showing the input."""
-    with pytest.raises(ValidationError) as raised:
+    """Unknown names, bad values and bad URLs raise a typed error that names the key, without showing the input."""
+    with pytest.raises(InvalidURL if "url" in wrong else InputError) as raised:
         Request(**{"url": URL, "key": "hunter2", **wrong})
     assert "hunter2" not in str(raised.value)
+    assert "validation error" not in str(raised.value)
+    assert "url" in wrong or next(iter(wrong)) in str(raised.value)
 
 
 def test_request_is_immutable() -> None:

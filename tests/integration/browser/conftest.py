@@ -1,5 +1,6 @@
 """A real browser and a small site whose pages are written in the tests."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
@@ -70,6 +71,16 @@ class Tab:
         reason = await self.give_back()
         assert reason is None, reason
         return value
+
+    async def settle(self) -> None:
+        """Wait for what the context does in the background: about popups, dialogs, pages at rest."""
+        while pending := {task for task in self.page.context._tasks if not task.done()}:
+            await asyncio.wait(pending)
+
+    async def rest(self) -> None:
+        """Wait until the page, in stock, begins to be parked."""
+        while self.page.rest._parking is None:  # noqa: ASYNC110 - there is nothing else to wait for
+            await asyncio.sleep(0.005)
 
 
 @pytest.fixture

@@ -14,7 +14,15 @@ import pytest
 
 from browsercrawl.browser import PlaywrightBrowser, launcher
 from browsercrawl.config import BrowserConfig
-from browsercrawl.errors import BrowserCrashed, BrowserNotFound, ConfigError, ContextBroken, LaunchFailed
+from browsercrawl.errors import (
+    BrowserCrashed,
+    BrowserNotFound,
+    ConfigError,
+    ContextBroken,
+    Disposition,
+    LaunchFailed,
+    disposition_of,
+)
 from browsercrawl.events import Event, SandboxUnavailable, discard
 from browsercrawl.ports import ContextOptions
 
@@ -95,7 +103,7 @@ async def test_launch_missing_or_false_binary_says_what_is_wrong(tmp_path: Path)
     false = tmp_path / "false"
     false.write_text("#!/bin/sh\nexit 3\n", encoding="utf-8")
     false.chmod(0o755)
-    with pytest.raises(LaunchFailed):
+    with pytest.raises(LaunchFailed, match=r"ended at once \(exitCode=3.*set browser.executable to"):
         await launcher(BrowserConfig(executable=false), discard)()
     assert _folders() == []
 
@@ -189,7 +197,7 @@ async def test_kill_leaves_nothing(browser: PlaywrightBrowser, site: "Site", tab
     assert browser.lost == "killed"
     assert await _gone(family, 0.5)
     assert _folders() == []
-    assert browser._driver.calls.abandoned == 0
+    assert browser._driver.calls._abandoned == set()
 
 
 async def test_context_closed_by_user_breaks_its_pages(browser: PlaywrightBrowser, tab: "Tab", site: "Site") -> None:
@@ -219,7 +227,27 @@ async def test_block_image_is_never_fetched(site: "Site") -> None:
     await browser.close(limit_s=5)
 
 
-async def test_new_context_unknown_option_is_a_config_error(browser: PlaywrightBrowser) -> None:
-    """An option that Playwright does not know is the caller's mistake."""
-    with pytest.raises(ConfigError):
-        await browser.new_context(ContextOptions(extra={"colour": 1}), limit_s=5)
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ({"colour": 1}, "colour"),
+        ({"permissions": ["foo"]}, "foo"),
+        ({"timezone_id": "Mars/Base"}, "Mars/Base"),
+        ({"viewport": {"width": -1, "height": 5}}, "width"),
+        ({"client_certificates": [{"origin": "https://x", "certPath": "/none", "keyPath": "/none"}]}, "/none"),
+        ({"storage_state": "/none.json"}, "/none.json"),
+    ],
+)
+async def test_new_context_bad_option_is_a_config_error(
+    browser: PlaywrightBrowser, option: dict[str, object], named: str
+) -> None:
+    """An option that Playwright or Chromium refuses, now or with the first page, is the caller's mistake, named."""
+
+    async def open_page() -> None:
+        context = await browser.new_context(ContextOptions(extra=option), limit_s=5)
+        await context.new_page(limit_s=5)
+
+    with pytest.raises(ConfigError, match=named) as caught:
+        await open_page()
+    assert disposition_of(caught.value) is Disposition.STOP
+    assert browser.lost is None

@@ -124,10 +124,30 @@ def test_crawl_urls_file_with_one_bad_line_finishes_the_others(
     assert done.returncode == 1
     results = [json.loads(line) for line in done.stdout.splitlines()]
     (failed,) = [result for result in results if result["outcome"] == "failed"]
-    assert failed["error"]["kind"] == "input_invalid"
+    assert failed["error"]["kind"] == "url_invalid"
     assert failed["error"]["message"].startswith("urls.txt, line 9: ")
     assert sum(result["outcome"] == "succeeded" for result in results) == 19
     assert "urls.txt, line 9: " in done.stderr
+
+
+def test_crawl_quiet_with_failures_says_so_in_one_line(
+    site: DemoSite, run: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """`--quiet` leaves errors: an exit code of 1 has its reason."""
+    done = run("crawl", f"{site.url}/faults/status?code=404", f"{site.url}/", "--quiet")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"browsercrawl: 1 request failed; see \S+/runs/\S+/results\.jsonl\n", done.stderr)
+
+
+def test_crawl_without_terminal_writes_warnings_as_lines(
+    site: DemoSite, run: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """What goes wrong stands in a batch's log when it happens, redacted and without colour."""
+    done = run("crawl", f"{site.url}/faults/status?code=404&token=hunter2", "--retries", "0")
+    assert done.returncode == 1
+    assert re.search(r"^\d\d:\d\d:\d\d \[warning  \] visit\.failed .*kind=http_rejected", done.stderr, re.MULTILINE)
+    assert "hunter2" not in done.stderr
+    assert "\x1b" not in done.stderr
 
 
 def test_crawl_standard_input_is_read_as_it_comes(site: DemoSite, tmp_path: Path) -> None:
@@ -271,6 +291,19 @@ def test_doctor_json_tells_every_check(run: Callable[..., subprocess.CompletedPr
         "Python", "system", "Playwright", "open files", "memory", "shared memory", "browser", "sandbox", "test page",
     ]  # fmt: skip
     assert {check["state"] for check in diagnosis["checks"]} <= {"ok", "warn"}
+
+
+def test_doctor_wrong_playwright_file_is_a_row_of_the_table(
+    run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """A file with a proxy that cannot be used is told like everything else, without traceback or password."""
+    (tmp_path / "playwright.config.json").write_text('{"launchOptions": {"proxy": {"server": "http://u:hunter2@p:1"}}}')
+    done = run("doctor", "--json")
+    assert done.returncode == 3
+    (check,) = [check for check in json.loads(done.stdout)["checks"] if check["state"] == "fail"]
+    assert check["name"] == "configuration"
+    assert "playwright.config.json: proxy: a user name and password" in check["advice"]
+    assert "hunter2" not in done.stdout + done.stderr
 
 
 def test_doctor_no_browser_exits_3_with_the_remedy(

@@ -41,13 +41,13 @@ ACTIONS = (
     *["release_all"] * 2,
     *["pass_time"] * 3,
     *["cancel"] * 2,
-    *["close_context", "kill_browser", "set_limit", "change_behaviour"],
+    *["close_context", "kill_browser", "change_behaviour"],
 )
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 
 class PoolMachine(RuleBasedStateMachine):
-    """Random acquires, releases, cancels, deaths and limit changes, in random timing, on a virtual clock."""
+    """Random acquires, releases, cancels and deaths, in random timing, on a virtual clock."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,6 @@ class PoolMachine(RuleBasedStateMachine):
         self.acquiring: list[asyncio.Task[Lease]] = []
         self.releasing: list[asyncio.Task[None]] = []
         self.held: list[Lease] = []
-        self.limit_peak = PAGES_MAX
         self.cancelled = 0
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -166,16 +165,6 @@ class PoolMachine(RuleBasedStateMachine):
             else:
                 browser.die()
 
-    def set_limit(self, draw: Draw) -> None:
-        """The limit changes."""
-        limit = draw(st.integers(1, CONTEXTS_MAX))
-        self.limit_peak = max(self.limit_peak, limit)
-
-        async def change() -> None:
-            self.pool.set_limit(limit)
-
-        self.run(change())
-
     def change_behaviour(self, draw: Draw) -> None:
         """The browser gets slower or faster, or its next launches fail."""
         self.behaviour.open_page_s = draw(st.sampled_from([0, 1, 20]))
@@ -213,12 +202,12 @@ class PoolMachine(RuleBasedStateMachine):
         assert len({id(lease.page) for lease in self.held if lease.lost is None}) == sum(
             lease.lost is None for lease in self.held
         )
-        assert books.leases <= self.limit_peak
+        assert books.leases <= PAGES_MAX
         assert books.pages - books.pages_opening == self.launcher.pages_open
         assert books.contexts + books.contexts_closing >= self.launcher.contexts_open
         assert books.contexts <= CONTEXTS_MAX
-        assert books.pages - books.pages_closing <= self.limit_peak + STOCK_PAGES
-        assert books.replacements <= self.limit_peak + self.cancelled
+        assert books.pages - books.pages_closing <= PAGES_MAX + STOCK_PAGES
+        assert books.replacements <= PAGES_MAX + self.cancelled
         assert self.launcher.browsers_open <= 1
         assert self.launcher.misuse == []
 

@@ -42,6 +42,14 @@ def test_watch_lasting_member_is_noted_with_its_arguments(base: type, name: str)
 
 
 @pytest.mark.parametrize("base", LASTING, ids=lambda base: base.__name__)
+def test_watch_object_keeps_the_name_of_its_class(base: type) -> None:
+    """What the user sees, in messages and in a debugger, is Playwright's class."""
+    subject: Any = object.__new__(base)
+    watch(subject, lambda label, args: None)
+    assert (type(subject).__name__, repr(type(subject))) == (base.__name__, repr(base))
+
+
+@pytest.mark.parametrize("base", LASTING, ids=lambda base: base.__name__)
 def test_watch_harmless_members_are_playwrights_own(base: type) -> None:
     """Nothing harmless is wrapped: it costs nothing."""
     subject: Any = object.__new__(base)  # no page behind it

@@ -79,13 +79,31 @@ def test_configuration_headed_takes_the_full_browser() -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "option"),
-    [(["--timeout", "0"], "--timeout: "), (["--retries", "101"], "--retries: "), (["--delay", "25h"], "--delay: ")],
+    ("argv", "sentence"),
+    [
+        (["--timeout", "0"], "--timeout: must be more than 0 s, not 0 s"),
+        (["--timeout", "2h"], "--timeout: must be at most 3,600 s, not 7,200 s"),
+        (["--retries", "101"], "--retries: must be at most 100, not 101"),
+        (["--delay", "25h"], "--delay: must be at most 86,400 s, not 90,000 s"),
+        (
+            ["--proxy", "nonsense"],
+            "--proxy: must be the URL of an http, https or socks5 proxy, such as http://host:port",
+        ),
+    ],
 )
-def test_configuration_value_out_of_range_names_the_option(argv: list[str], option: str) -> None:
-    """What the configuration refuses is told in the words of the command line."""
-    with pytest.raises(BadUsage, match=option):
+def test_configuration_value_out_of_range_names_the_option(argv: list[str], sentence: str) -> None:
+    """What the configuration refuses is told in the words of the command line: option, limit and value."""
+    with pytest.raises(BadUsage) as raised:
         _configured(*argv)
+    assert raised.value.message == sentence
+
+
+def test_configuration_mistake_in_the_file_is_not_blamed_on_an_option(folder: Path) -> None:
+    """A wrong proxy in the file is told with the file's name; `--proxy` was never typed."""
+    (folder / "playwright.config.json").write_text('{"launchOptions": {"proxy": {"server": "nonsense"}}}')
+    with pytest.raises(ConfigError, match=r"playwright.config.json: proxy: must be") as raised:
+        _configured()
+    assert "--proxy" not in raised.value.message
 
 
 def test_options_default_shown_is_the_default_that_holds() -> None:

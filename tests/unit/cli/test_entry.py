@@ -21,7 +21,7 @@ from browsercrawl.errors import BrowserNotFound, ConfigError, LaunchFailed, Netw
         (["crawl", "example.com"], "did you mean https://example.com ?"),
         (["crawl", "file:///etc/passwd"], "nothing else can be crawled"),
         (["crawl", "chrome://version"], "nothing else can be crawled"),
-        (["crawl", "https://a.example/", "--timeout", "0"], "--timeout: Input should be greater than 0"),
+        (["crawl", "https://a.example/", "--timeout", "0"], "--timeout: must be more than 0 s, not 0 s"),
         (["crawl", "https://a.example/", "--timeot=1s"], "did you mean --timeout?"),
         (["crawl", "--urls-file", "missing.txt"], "--urls-file missing.txt: No such file or directory"),
         (["crawl", "https://a.example/", "--playwright-config", "no.json"], "no.json: cannot be read"),

@@ -39,12 +39,12 @@ async def test_read_seeds_plain_and_json_lines_are_requests(tmp_path: Path) -> N
     [
         (b"example.com", "not a URL: 'example.com'; write it in full"),
         (b"file:///etc/passwd", "nothing else can be crawled"),
-        (b'{"url": "https://a.example/", "prioriti": 1}', "prioriti: Extra inputs are not permitted"),
-        (b'{"priority": 1}', "url: Field required"),
+        (b'{"url": "https://a.example/", "prioriti": 1}', "prioriti: there is no such key; did you mean priority?"),
+        (b'{"priority": 1}', "url: is missing"),
         (b'{"url": ', "Invalid JSON"),
         (b"https://a.example/\xff", "not UTF-8"),
         (b"https://a.example/" + b"x" * 1_000_001, "longer than 1,000,000 bytes"),
-        (b"https://a.example/" + b"x" * 70_000, "at most 65536"),
+        (b"https://a.example/" + b"x" * 70_000, "at most 65,536"),
     ],
 )
 async def test_read_seeds_one_bad_line_names_it_and_the_rest_goes_on(tmp_path: Path, line: bytes, reason: str) -> None:
@@ -58,6 +58,15 @@ async def test_read_seeds_one_bad_line_names_it_and_the_rest_goes_on(tmp_path: P
     assert error.message.startswith(f"{file}, line 7123: ")
     assert reason in error.message
     assert len(seeds) == len(lines)
+
+
+async def test_read_seeds_malformed_url_is_of_its_own_kind(tmp_path: Path) -> None:
+    """A line that is no URL has the kind it has from Python, and keeps its text; what cannot be read has another."""
+    file = tmp_path / "urls.txt"
+    file.write_text('htp:/x\n{"url": "file:"}\n{"priority": "x", "url": "https://a.example/"}\n{\n')
+    seeds = [seed for seed in await _read(file) if isinstance(seed, InputError)]
+    assert [seed.kind for seed in seeds] == ["url_invalid", "url_invalid", "input_invalid", "input_invalid"]
+    assert seeds[0].text == "htp:/x"
 
 
 async def test_read_seeds_bad_line_with_password_does_not_show_it(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_live_display_leaves_only_what_was_said() -> None:
     console = Console(file=screen, width=80, height=24, force_terminal=True, force_interactive=True)
     with LiveDisplay("https://a.example/", console) as display:
         display.show(View("https://a.example/").frame(STATUS))
-        display.say("the browser died \x1b[2J")
+        display.tell(events.BrowserCrashed(generation=1, reason="\x1b[2J", leases_lost=0))
     text = screen.getvalue()
-    assert "the browser died \\x1b[2J" in text
+    assert "the browser died (\\x1b[2J); starting another" in text
     assert text.rstrip().endswith("\x1b[2K")

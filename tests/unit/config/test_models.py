@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from browsercrawl.config import CrawlerConfig, PoolConfig
+from browsercrawl.config import BrowserConfig, CrawlerConfig, PoolConfig
 from browsercrawl.errors import ConfigError
 
 
@@ -66,6 +66,44 @@ def test_config_wrong_value_is_named(values: dict[str, Any], named: str) -> None
     for profile in ("balanced", "lean"):
         with pytest.raises(ConfigError, match=named):
             CrawlerConfig.load({"profile": profile, **values})
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"concurency": 3}, "concurency: there is no such key; did you mean concurrency?"),
+        ({"concurrency": 0}, "concurrency: must be at least 1 or 'auto', not 0"),
+        ({"visit": {"timeout_s": 7200}}, "visit.timeout_s: must be at most 3,600 s, not 7,200 s"),
+        ({"visit": {"timeot_s": 7}}, "visit.timeot_s: there is no such key; did you mean timeout_s?"),
+        ({"retry": {"retries": "many"}}, "retry.retries: must be a whole number"),
+        ({"pool": {"reuse": "x"}}, "pool.reuse: must be 'clean', 'keep' or 'never'"),
+        ({"pool": 5}, "pool: must be a mapping"),
+    ],
+)
+def test_config_constructed_with_a_mistake_says_it_in_a_plain_sentence(values: dict[str, Any], sentence: str) -> None:
+    """The constructor and `load` raise the same typed error: key with its path, what it must be, what it is."""
+    with pytest.raises(ConfigError) as constructed:
+        CrawlerConfig(**values)
+    with pytest.raises(ConfigError) as loaded:
+        CrawlerConfig.load(values)
+    assert constructed.value.message == loaded.value.message == sentence
+
+
+@pytest.mark.parametrize("url", ["http://p:1", "https://p", "socks5://[::1]:9", "http://p:1/"])
+def test_config_proxy_that_is_a_server_is_taken(url: str) -> None:
+    """The three kinds of proxy that Chromium knows, with or without port."""
+    assert BrowserConfig(proxy=url).proxy == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["nonsense", "p:1", "ftp://p:1", "http://", "http://p:99999", "http://p:x", "http://p:1/a", "http://me:hunter2@p"],
+)
+def test_config_proxy_that_is_none_is_refused(url: str) -> None:
+    """A proxy with which every page would fail is refused at once, without showing what was given."""
+    with pytest.raises(ConfigError, match=r"^proxy: .* such as|^proxy: a user name") as raised:
+        BrowserConfig(proxy=url)
+    assert "hunter2" not in raised.value.message
 
 
 def test_config_error_shows_no_value() -> None:

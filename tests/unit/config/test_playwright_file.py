@@ -58,9 +58,10 @@ def test_load_options_become_fields_in_pythons_names(tmp_path: Path) -> None:
         ({"launchOptions": {"handleSIGINT": True}}, "launchOptions.handleSIGINT is set by the engine"),
         ({"launchOptions": {"env": {}}}, "launchOptions.env is set by the engine"),
         ({"browserName": "firefox"}, "only 'chromium'"),
-        ({"contextOptions": {"locale": 5}}, "contextOptions.locale"),
+        ({"contextOptions": {"locale": 5}}, "contextOptions.locale: must be text"),
+        ({"launchOptions": {"slowMo": -5}}, "launchOptions.slowMo: must be at least 0, not -5"),
         ("{", "not JSON"),
-        ("[]", "dictionary"),
+        ("[]", "must be a mapping"),
     ],
 )
 def test_load_wrong_content_names_file_key_and_remedy(tmp_path: Path, content: object, said: str) -> None:
@@ -74,10 +75,11 @@ def test_load_wrong_content_names_file_key_and_remedy(tmp_path: Path, content: o
 
 def test_load_secret_value_is_not_repeated(tmp_path: Path) -> None:
     """An error does not quote what was written."""
-    content = {"contextOptions": {"httpCredentials": {"username": "me", "password": ["planted"], "origin": "x"}}}
-    with pytest.raises(ConfigError) as caught:
-        load_playwright_file(_written(tmp_path, content))
-    assert "planted" not in caught.value.message
+    for password in (["714714"], 714714):
+        content = {"contextOptions": {"httpCredentials": {"username": "me", "password": password, "origin": "x"}}}
+        with pytest.raises(ConfigError) as caught:
+            load_playwright_file(_written(tmp_path, content))
+        assert "714714" not in caught.value.message
 
 
 def test_load_file_of_the_repository_is_valid() -> None:

@@ -1,6 +1,7 @@
 """What a run leaves in its directory, and that no secret gets there."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from browsercrawl import Crawler, CrawlerConfig, Request, Result, Visit
 from browsercrawl.errors import BrowserNotFound, ConfigError, InvalidURL, RunDirectoryError
+from browsercrawl.events import BrowserCrashed, Event
 from browsercrawl.testing.fake_browser import FakeLauncher, FakePageScript
 
 URL = "http://site.test/"
@@ -24,6 +26,11 @@ def lines(path: Path) -> list[dict[str, Any]]:
     text = path.read_text()
     assert text.endswith("\n")
     return [json.loads(line) for line in text.splitlines()]
+
+
+def names(folder: Path) -> list[str]:
+    """List what is in a folder."""
+    return sorted(path.name for path in folder.iterdir())
 
 
 async def test_run_directory_holds_one_line_per_result_and_the_summary(tmp_path: Path) -> None:
@@ -78,7 +85,7 @@ async def test_run_directory_without_a_browser_is_removed(tmp_path: Path) -> Non
     crawler = Crawler(CrawlerConfig.load({"output": tmp_path / "run"}), launch=launcher)
     with pytest.raises(BrowserNotFound):
         await crawler.run([URL])
-    assert list(tmp_path.iterdir()) == []
+    assert names(tmp_path) == []
     assert (await crawler.run([URL])).succeeded == 1
 
 
@@ -153,10 +160,10 @@ async def test_run_directory_has_no_secret_but_in_the_results(tmp_path: Path) ->
         tmp_path / "run",
         links={"depth": 1},
         browser={
-            "proxy": f"http://bob:{_SECRET}@proxy.test:8080",
+            "proxy": "http://proxy.test:8080",
             "context_options": {
                 "http_credentials": {"username": "bob", "password": _SECRET},
-                "extra_http_headers": {"Authorization": f"Bearer {_SECRET}", "X-Api-Key": _SECRET},
+                "extra_http_headers": {"Authorization": f"Bearer {_SECRET}", "X-Plain": _SECRET},
                 "client_certificates": [{"key": f"-----BEGIN PRIVATE KEY-----\n{_SECRET}\n-----END PRIVATE KEY-----"}],
                 "storage_state": {"cookies": [{"name": "sid", "value": _SECRET}]},
             },
@@ -186,9 +193,39 @@ async def test_run_directory_has_no_secret_but_in_the_results(tmp_path: Path) ->
     for line in lines(tmp_path / "run" / "results.jsonl"):
         assert _SECRET not in (line["error"] or {}).get("message", "")
         assert _SECRET not in json.dumps({**line, "url": "", "final_url": "", "parent_url": ""})
-    ours = [each.error for each in results if each.error and each.error.kind != "handler_failed"]
-    assert ours
-    assert not [each.message for each in ours if _SECRET in each.message]
+    errors = [each.error for each in results if each.error]
+    assert "handler_failed" in {error.kind for error in errors}
+    assert not [error.message for error in errors if _SECRET in error.message]
+
+
+async def test_on_event_hears_no_secret_in_a_run_nor_outside_of_one() -> None:
+    """A listener gets the events of the log, redacted; so are those of a browser that is closed after the run."""
+    heard: list[Event] = []
+    crawler = Crawler(on_event=heard.append, launch=FakeLauncher())
+    crawler._emit(BrowserCrashed(generation=0, reason=f"token={_SECRET}", leases_lost=0))
+    await crawler.run([f"http://alice:{_SECRET}@site.test/?token={_SECRET}"])
+    assert {"browser.crashed", "visit.started", "visit.succeeded"} <= {event.name for event in heard}
+    assert _SECRET not in repr(heard)
+
+
+async def test_summary_of_a_run_whose_input_raised_has_no_secret() -> None:
+    """What the input's exception says is redacted in the summary; the exception itself is the caller's own."""
+
+    def seeds() -> Iterator[str]:
+        yield URL
+        raise ValueError(f"cannot read https://a.example/?token={_SECRET}")
+
+    stream = Crawler(launch=FakeLauncher()).stream(seeds())
+    with pytest.raises(ValueError, match="cannot read"):
+        _ = [result async for result in stream]
+    assert stream.summary is not None
+    assert stream.summary.finish_detail == "ValueError: cannot read https://a.example/?token=[redacted]"
+
+
+def test_crawler_given_a_plain_dict_says_so_at_once() -> None:
+    """The mistake is told where it is made, not by the first run."""
+    with pytest.raises(ConfigError, match=r"not a dict; see CrawlerConfig\.load"):
+        Crawler({"concurrency": 3})  # type: ignore[arg-type]  # what this is about
 
 
 async def test_exceptions_text_has_no_secret() -> None:
@@ -198,7 +235,7 @@ async def test_exceptions_text_has_no_secret() -> None:
         with pytest.raises(InvalidURL) as raised:
             await crawler.fetch(url)
         assert _SECRET not in str(raised.value)
-        with pytest.raises(ValueError, match="validation error") as invalid:
+        with pytest.raises(InvalidURL) as invalid:
             Request(url=url)
         assert _SECRET not in str(invalid.value)
     with pytest.raises(ConfigError) as wrong:

@@ -7,6 +7,7 @@ import pytest
 
 from browsercrawl.errors import (
     BrowserNotFound,
+    ConfigError,
     InternalError,
     LaunchFailed,
     LeaseTimeout,
@@ -249,20 +250,26 @@ async def test_release_of_slow_closing_page_frees_the_permit_at_once(world: "Wor
     world.check(pool)
 
 
-async def test_set_limit_lower_takes_no_lease_away(world: "World") -> None:
-    """A lowered limit is reached by attrition; parked pages beyond it are closed."""
-    pool = world.pool(pages_max=6, contexts_max=8)
-    leases = [await pool.acquire("a") for _ in range(6)]
-    pool.set_limit(1)
-    assert (pool.free, pool.statistics().leases) == (0, 6)
-    for lease in leases[:5]:
+async def test_release_tells_popups_and_dialogs_of_its_visit(world: "World") -> None:
+    """What a visit opened besides its page is counted in the event of its lease's end, and only there."""
+    world.pages["http://loud.test/"] = FakePageScript(popups=3, dialogs=2)
+    pool = world.pool()
+    for url in ("http://loud.test/", "http://quiet.test/"):
+        lease = await pool.acquire("a")
+        await world.visit(lease, url)
         await lease.release()
-    assert pool.free == 0
-    await leases[5].release()
-    assert pool.free == 1
-    await world.clock.settle()
-    assert pool.statistics().pages == 1 + STOCK_PAGES
-    world.check(pool)
+    told = [(event.model_dump()["popups"], event.model_dump()["dialogs"]) for event in world.named("lease.released")]
+    assert told == [(3, 2), (0, 0)]
+
+
+async def test_acquire_config_error_is_raised_at_the_first_try(world: "World") -> None:
+    """Options that no context takes do not get better: one try, and the permit is free again."""
+    world.behaviour.context_error = ConfigError("contextOptions: Mars/Base")
+    pool = world.pool()
+    with pytest.raises(ConfigError, match="Mars/Base"):
+        await pool.acquire("a")
+    assert world.browser.calls == 1
+    assert pool.free == 2
 
 
 async def test_close_with_leases_out_ends_them(world: "World") -> None:

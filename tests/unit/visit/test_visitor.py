@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from browsercrawl.config import VisitConfig
-from browsercrawl.errors import ErrorKind, UsageError
+from browsercrawl.errors import Blocked, ErrorKind, Retry, Skip, Stop, UsageError
 from browsercrawl.events import Event
 from browsercrawl.ports import ContextOptions
 from browsercrawl.request import Request
@@ -74,6 +74,62 @@ async def test_visit_pushed_values_are_copies() -> None:
 
     outcome = await Bench(FakePageScript()).visit(handler)
     assert outcome.data == ({"tags": ["a"]},)
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ({"rows": [1, {"tags": {"a"}}]}, "data['rows'][1]['tags'] is a set"),
+        ({"rows": {1: 2}}, "data['rows'] has a key of type int"),
+        (object(), "data is a object"),
+    ],
+)
+async def test_visit_push_of_what_json_cannot_say_names_the_place(value: Any, place: str) -> None:
+    """The result's one-line message says which value is wrong, and where it stands."""
+
+    async def handler(visit: Visit) -> None:
+        visit.push(value)
+
+    outcome = await Bench(FakePageScript()).visit(handler)
+    assert outcome.error is not None
+    assert place in outcome.error.message
+    assert "validation error" not in outcome.error.message
+
+
+async def test_visit_push_of_a_value_that_holds_itself_is_refused() -> None:
+    """A circle has no place to name, and no end to look for."""
+    circle: list[Any] = []
+    circle.append(circle)
+
+    async def handler(visit: Visit) -> None:
+        visit.push(circle)
+
+    outcome = await Bench(FakePageScript()).visit(handler)
+    assert outcome.error is not None
+    assert "nested too deeply" in outcome.error.message
+
+
+async def test_visit_enqueue_of_a_malformed_request_says_what_is_wrong() -> None:
+    """A bad URL in a request made by a handler is told as such."""
+
+    async def handler(visit: Visit) -> None:
+        visit.enqueue(Request(url="file:///etc/passwd"))
+
+    outcome = await Bench(FakePageScript()).visit(handler)
+    assert outcome.error is not None
+    assert "raised InvalidURL: 'file:///etc/passwd' is neither an http nor an https URL" in outcome.error.message
+
+
+@pytest.mark.parametrize("kind", [ValueError, Skip, Retry, Blocked, Stop])
+async def test_visit_secret_in_what_user_code_says_never_reaches_the_result(kind: type[Exception]) -> None:
+    """What a handler raises, with a reason or by mistake, is redacted where it becomes a message."""
+
+    async def handler(_: Visit) -> None:
+        raise kind("no access to https://a.example/?token=hunter2")
+
+    outcome = await Bench(FakePageScript()).visit(handler)
+    told = f"{outcome.error.message if outcome.error else outcome.skip_reason}"
+    assert "https://a.example/?token=[redacted]" in told
 
 
 async def test_visit_is_dead_after_its_handler() -> None:
