@@ -112,11 +112,8 @@ class Foreground:
         """
         display = _display_of(self._reporting, self._view.title)
         with display as self._display:
-            async with (
-                Crawler(self._config, on_event=self._on_event) as crawler,
-                _signals(crawler, self._announce_stop),
-                self._showing(crawler),
-            ):
+            crawler = Crawler(self._config, on_event=self._on_event)  # not entered: the browser ends with the run
+            async with _signals(crawler, self._announce_stop), self._showing(crawler):
                 summary = await self._consume(crawler, seeds)
         if summary is None:  # the first signal came before the first page
             raise KeyboardInterrupt
