@@ -122,12 +122,14 @@ def _truncated(exchange: Exchange) -> None:
     body = page_html("truncated", "Half of this page is missing.", body=_SENT).encode()
     exchange.begin({"Content-Length": str(2 * len(body))})
     exchange.send(body)
+    _let_read(exchange)
     exchange.keep = False
 
 
 def _truncated_chunked(exchange: Exchange) -> None:
     _begin_chunked(exchange, "truncated-chunked")
     exchange.send(b"ffff\r\n" + _SENT.encode())
+    _let_read(exchange)
     exchange.keep = False
 
 
@@ -139,9 +141,13 @@ def _begin_chunked(exchange: Exchange, name: str) -> None:
 
 def _reset_body(exchange: Exchange) -> None:
     _begin_chunked(exchange, "reset-body")
-    # A reset overtakes what the client has not read yet; it is given a moment, so that the body is cut, not lost.
-    exchange.pause(exchange.number("ms", 200, most=_DELAY_MS_MAX) / 1000)
+    _let_read(exchange)
     exchange.reset()
+
+
+def _let_read(exchange: Exchange) -> None:
+    """Give the client a moment: an end overtakes what it has not read or parsed yet, and the body would be lost."""
+    exchange.pause(exchange.number("ms", 500, most=_DELAY_MS_MAX) / 1000)
 
 
 def _empty_close(exchange: Exchange) -> None:
@@ -160,7 +166,7 @@ def _refuse(status: HTTPStatus) -> Answer:
 
 
 def _status(exchange: Exchange) -> None:
-    status = exchange.number("code", 200, least=200, most=599)
+    status = exchange.number("is", 200, least=200, most=599)
     body = "" if "empty" in exchange.query else page_html("status", f"Status {status}.")
     exchange.respond(body, status=status)
 
@@ -213,16 +219,16 @@ _PROTOCOL_FAULTS = (
     Fault("slow-body", "Sends the second half of the page late.", _slow_body, "ms=2000"),
     Fault("silent-body", "Sends half a page and then nothing more, leaving the connection open.", _silent_body),
     Fault("endless", "A page that never ends, about 1.3 MB/s.", _endless),
-    Fault("truncated", "Promises twice as many bytes as it sends, then closes.", _truncated),
-    Fault("truncated-chunked", "Closes in the middle of a chunk.", _truncated_chunked),
+    Fault("truncated", "Promises twice as many bytes as it sends, then closes.", _truncated, "ms=500"),
+    Fault("truncated-chunked", "Closes in the middle of a chunk.", _truncated_chunked, "ms=500"),
     Fault("reset", "Resets the connection before any answer.", Exchange.reset),
-    Fault("reset-body", "Resets the connection in the middle of the page.", _reset_body, "ms=200"),
+    Fault("reset-body", "Resets the connection in the middle of the page.", _reset_body, "ms=500"),
     Fault("empty-close", "Closes the connection without an answer.", _empty_close),
     Fault("503", "Service unavailable; Retry-After only if asked for.", _refuse(HTTPStatus.SERVICE_UNAVAILABLE)),
     Fault(
         "429", "Too many requests, once, with Retry-After.", _refuse(HTTPStatus.TOO_MANY_REQUESTS), "after=2&times=1"
     ),
-    Fault("status", "Any status, with or without a body.", _status, "code=500&empty=1"),
+    Fault("status", "Any status, with or without a body.", _status, "is=500&empty=1"),
     Fault("204", "No content.", lambda exchange: exchange.respond(status=HTTPStatus.NO_CONTENT)),
     Fault("empty", "200 with an empty body.", _send(b"")),
     Fault("redirect", "A chain of redirects to a good page.", _redirect, "n=3"),

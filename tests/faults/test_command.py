@@ -116,7 +116,7 @@ def test_command_secrets_reach_nothing_but_the_results(site: DemoSite, start: St
     urls = [
         f"http://me:hunter2@{host}/faults/echo",
         f"{site.url}/faults/reset?access_token=tok-0815",
-        f"{site.url}/faults/status?code=404&api_key=key-4711",
+        f"{site.url}/faults/status?is=404&api_key=key-4711",
         f"{site.url}/faults/page#token=tok-0815",
         f"http://me:hunter2@{host}:99999/",
     ]
@@ -126,10 +126,11 @@ def test_command_secrets_reach_nothing_but_the_results(site: DemoSite, start: St
     assert len(lines_of(tmp_path / "run" / "results.jsonl")) == len(urls)
     proxied = start(f"{site.url}/about", "--proxy", f"http://me:sesam@{host}", "--output", "proxied")
     told_too, complained_too = proxied.communicate(timeout=_LIMIT_S)
+    assert proxied.returncode == 2, "a proxy with a password is refused, not used without it"
+    assert not (tmp_path / "proxied").exists()
     texts = {"stdout": told + told_too, "stderr": complained + complained_too}
-    for folder in ("run", "proxied"):
-        for name in ("events.jsonl", "summary.json", "job.yaml"):
-            texts[f"{folder}/{name}"] = (tmp_path / folder / name).read_text()
+    for name in ("events.jsonl", "summary.json", "job.yaml"):
+        texts[name] = (tmp_path / "run" / name).read_text()
     for where, text in texts.items():
         assert [secret for secret in secrets if secret in text] == [], where
 

@@ -12,7 +12,7 @@ from browsercrawl.testing import DemoSite
 if TYPE_CHECKING:
     from tests.faults.conftest import Crawl
 
-KEEP_THEIR_PAGE = ("page", "leave-marks", "pagehide-write", "503?n=1", "status?code=404", "json")
+KEEP_THEIR_PAGE = ("page", "leave-marks", "pagehide-write", "503?n=1", "status?is=404", "json")
 LOSE_THEIR_PAGE = ("reset", "empty-close", "redirect-loop", "download", "silent", "hang-load", "crash?ms=0")
 EITHER = (
     "popups?n=20", "dialogs", "hang-beforeunload", "hang-pagehide", "hang-later?ms=0", "204", "truncated",

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("path", "status", "content_type"),
     [
-        ("status?code=404&empty=1", 404, None),
-        ("status?code=404", 404, "text/html"),
+        ("status?is=404&empty=1", 404, None),
+        ("status?is=404", 404, "text/html"),
         ("503", 503, "text/html"),
         ("204", 204, None),
         ("empty", 200, "text/html"),

@@ -134,7 +134,7 @@ def test_crawl_quiet_with_failures_says_so_in_one_line(
     site: DemoSite, run: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     """`--quiet` leaves errors: an exit code of 1 has its reason."""
-    done = run("crawl", f"{site.url}/faults/status?code=404", f"{site.url}/", "--quiet")
+    done = run("crawl", f"{site.url}/faults/status?is=404", f"{site.url}/", "--quiet")
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(r"browsercrawl: 1 request failed; see \S+/runs/\S+/results\.jsonl\n", done.stderr)
 
@@ -143,7 +143,7 @@ def test_crawl_without_terminal_writes_warnings_as_lines(
     site: DemoSite, run: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     """What goes wrong stands in a batch's log when it happens, redacted and without colour."""
-    done = run("crawl", f"{site.url}/faults/status?code=404&token=hunter2", "--retries", "0")
+    done = run("crawl", f"{site.url}/faults/status?is=404&token=hunter2", "--retries", "0")
     assert done.returncode == 1
     assert re.search(r"^\d\d:\d\d:\d\d \[warning  \] visit\.failed .*kind=http_rejected", done.stderr, re.MULTILINE)
     assert "hunter2" not in done.stderr

@@ -18,7 +18,7 @@ async def results_of(new_crawler: "NewCrawler", site: DemoSite, *names: str, **o
 async def test_crawl_displayed_answers_succeed(site: DemoSite, new_crawler: "NewCrawler") -> None:
     """A final 2xx that the browser displays is a success with what it shows, also empty and also without HTML."""
     found = await results_of(
-        new_crawler, site, "204", "empty", "json", "text", "image", "latin-1", "redirect?n=3", "status?code=201"
+        new_crawler, site, "204", "empty", "json", "text", "image", "latin-1", "redirect?n=3", "status?is=201"
     )
     assert {(result.outcome, result.partial) for result in found.values()} == {(Outcome.SUCCEEDED, False)}
     assert {name: (result.http_status, result.content_type) for name, result in found.items()} == {
@@ -29,7 +29,7 @@ async def test_crawl_displayed_answers_succeed(site: DemoSite, new_crawler: "New
         "image": (200, "image/png"),
         "latin-1": (200, "text/html"),
         "redirect?n=3": (200, "text/html"),
-        "status?code=201": (201, "text/html"),
+        "status?is=201": (201, "text/html"),
     }
     assert not any(found[name].title or found[name].text for name in ("204", "empty"))
     assert found["json"].text is not None
@@ -46,13 +46,13 @@ async def test_crawl_displayed_answers_succeed(site: DemoSite, new_crawler: "New
 async def test_crawl_refused_answers_fail_with_their_kind(site: DemoSite, new_crawler: "NewCrawler") -> None:
     """Each class of answer has its kind; what would not get better is asked for once, the rest `retries` times more."""
     kinds = {
-        "status?code=401": (ErrorKind.BLOCKED, 1),
-        "status?code=403": (ErrorKind.BLOCKED, 1),
-        "status?code=407": (ErrorKind.BLOCKED, 1),
-        "status?code=404": (ErrorKind.HTTP_REJECTED, 1),
-        "status?code=410&empty=1": (ErrorKind.HTTP_REJECTED, 1),
-        "status?code=408": (ErrorKind.HTTP_FAILED, 2),
-        "status?code=500&empty=1": (ErrorKind.HTTP_FAILED, 2),
+        "status?is=401": (ErrorKind.BLOCKED, 1),
+        "status?is=403": (ErrorKind.BLOCKED, 1),
+        "status?is=407": (ErrorKind.BLOCKED, 1),
+        "status?is=404": (ErrorKind.HTTP_REJECTED, 1),
+        "status?is=410&empty=1": (ErrorKind.HTTP_REJECTED, 1),
+        "status?is=408": (ErrorKind.HTTP_FAILED, 2),
+        "status?is=500&empty=1": (ErrorKind.HTTP_FAILED, 2),
         "download": (ErrorKind.DOWNLOAD, 1),
         "redirect-loop": (ErrorKind.NETWORK, 2),
         "reset": (ErrorKind.NETWORK, 2),
@@ -61,22 +61,22 @@ async def test_crawl_refused_answers_fail_with_their_kind(site: DemoSite, new_cr
     found = await results_of(new_crawler, site, *kinds, retry={"retries": 1, "backoff_s": 0.1})
     ended = {name: (result.error and result.error.kind, result.attempts) for name, result in found.items()}
     assert ended == kinds
-    assert found["status?code=404"].http_status == 404
+    assert found["status?is=404"].http_status == 404
 
 
 async def test_crawl_accept_status_takes_named_statuses_as_successes(site: DemoSite, new_crawler: "NewCrawler") -> None:
     """`accept_status` changes the list: a 404 page is content then; other statuses are not touched."""
     found = await results_of(
-        new_crawler, site, "status?code=404", "status?code=410", visit={"accept_status": [404], "timeout_s": 10}
+        new_crawler, site, "status?is=404", "status?is=410", visit={"accept_status": [404], "timeout_s": 10}
     )
-    accepted = found["status?code=404"]
+    accepted = found["status?is=404"]
     assert (accepted.outcome, accepted.http_status, accepted.title) == (Outcome.SUCCEEDED, 404, "fault: status")
-    assert found["status?code=410"].outcome is Outcome.FAILED
+    assert found["status?is=410"].outcome is Outcome.FAILED
 
 
 async def test_crawl_bodies_that_do_not_end_give_what_is_there(site: DemoSite, new_crawler: "NewCrawler") -> None:
     """A document that committed but never loads is a success with `partial`, and with what came of it."""
-    names = ["truncated", "truncated-chunked", "reset-body?ms=200", "silent-body", "endless", "missing-image"]
+    names = ["truncated", "truncated-chunked", "reset-body", "silent-body", "endless", "missing-image"]
     found = await results_of(new_crawler, site, *names, concurrency=4, visit={"timeout_s": 4})
     assert {(result.outcome, result.partial) for result in found.values()} == {(Outcome.SUCCEEDED, True)}
     cut = [result.text or "" for name, result in found.items() if name != "missing-image"]

@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from browsercrawl import Crawler, ErrorKind, Outcome, Request, Result, Retry, Visit
-from browsercrawl.events import Event, LeaseReleased
+from browsercrawl.events import Event, LeaseReleased, VisitStarted
 from browsercrawl.events.models import HandlerBlockedLoop
 from browsercrawl.testing import DemoSite
 
@@ -80,8 +80,10 @@ async def test_handler_that_misbehaves_ends_its_own_visit(
     assert found["raises"].error is not None
     assert "raises" in found["raises"].error.message
     assert "RuntimeError: what went wrong" in found["raises"].error.message
-    released = [event for event in events if isinstance(event, LeaseReleased) and not event.kept]
-    assert len(released) == 4, [event.why for event in released]
+    labels = {event.lease_id: event.url for event in events if isinstance(event, VisitStarted)}
+    ended = {labels[event.lease_id] for event in events if isinstance(event, LeaseReleased) and not event.kept}
+    for label in ("closes-page", "waits-for-ever", "refuses-to-end", "hangs-page"):
+        assert f"{site.url}/faults/page?{label}" in ended, f"the page of {label} must not serve another visit"
 
 
 async def test_handler_that_closes_its_context_harms_nobody_else(site: DemoSite, new_crawler: "NewCrawler") -> None:

@@ -140,9 +140,9 @@ def test_times_limits_how_often_an_address_fails(site: DemoSite) -> None:
 @pytest.mark.parametrize(
     ("target", "status", "body"),
     [
-        ("/faults/status?code=404", 404, rb"Status 404"),
-        ("/faults/status?code=299&empty=1", 299, rb"^$"),
-        ("/faults/status?code=500&empty=1", 500, rb"^$"),
+        ("/faults/status?is=404", 404, rb"Status 404"),
+        ("/faults/status?is=299&empty=1", 299, rb"^$"),
+        ("/faults/status?is=500&empty=1", 500, rb"^$"),
         ("/faults/204", 204, rb"^$"),
         ("/faults/empty", 200, rb"^$"),
         ("/faults/json", 200, rb"^\{"),
