@@ -166,3 +166,14 @@ def test_banned_word_is_a_pattern(pattern: str) -> None:
         "open('/home/me')", "<<<<<<< ours",
     )  # fmt: skip
     assert sum(bool(re.search(pattern, offence)) for offence in offences) == 1
+
+
+def test_documents_link_to_what_exists() -> None:
+    """A relative link in a Markdown file leads to a file of the project."""
+    broken = [
+        f"{_name(path)} -> {target}"
+        for path in _files(".md")
+        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", path.read_text())
+        if not (path.parent / target).exists()
+    ]
+    assert broken == []
