@@ -135,7 +135,11 @@ class PagePort(Protocol):
         """End the script that is running now. Returns whether the page answers again. Never raises."""
 
     async def begin(self) -> None:
-        """Ready the counters for a visit. The page has been reconditioned or is new."""
+        """Ready the counters for a visit. The page has been reconditioned or is new.
+
+        Raises:
+            ContextBroken: the page does not let go of its last document.
+        """
 
     async def recondition(self, cleaning: Cleaning, *, growth_bytes_max: int, limit_s: float) -> str | None:
         """Close what the visit opened and ready the page for the next visit.

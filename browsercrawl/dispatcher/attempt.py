@@ -76,7 +76,7 @@ class Attempts:
             alone: nothing else is visited meanwhile, so that a death of the browser is this request's doing.
 
         Raises:
-            BrowserNotFound, LaunchFailed: no page can be had at all; the request was put back.
+            BrowserNotFound, LaunchFailed, ConfigError: no page can be had at all; the request was put back.
             OutputFailed: the result cannot be stored.
         """
         asked_at = self._w.clock.now()

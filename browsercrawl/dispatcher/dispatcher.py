@@ -105,6 +105,7 @@ class Dispatcher:
 
         Raises:
             BrowserNotFound, LaunchFailed: there is no browser to crawl with.
+            ConfigError: the browser refuses an option of the configuration.
             Exception: whatever the input raised, after what was read of it has its results.
         """
         feed = asyncio.create_task(self._feed(seeds), name="feed")
