@@ -20,12 +20,10 @@ class SkipReason(StrEnum):
     """Why a request or a link was not visited."""
 
     INVALID_URL = "invalid_url"
-    DUPLICATE = "duplicate"
     OUT_OF_SCOPE = "out_of_scope"
     TOO_DEEP = "too_deep"
     MAX_REQUESTS = "max_requests"
     HANDLER = "handler"
-    STOPPED = "stopped"
 
 
 class Phase(StrEnum):
