@@ -12,16 +12,18 @@ from browsercrawl.config import (
     BrowserConfig,
     CrawlerConfig,
     HostConfig,
+    LimitsConfig,
     LinksConfig,
     PoolConfig,
     RetryConfig,
     VisitConfig,
+    VisitRule,
 )
 from browsercrawl.crawler import CrawlDispatcher, Crawler, Stream
 from browsercrawl.errors import Blocked, BrowsercrawlError, ErrorKind, Retry, Skip, Stop
-from browsercrawl.output import FinishReason, Summary
+from browsercrawl.output import FinishReason, Sink, Summary
 from browsercrawl.request import Request
-from browsercrawl.result import Outcome, Result
+from browsercrawl.result import Outcome, Result, ResultRecord
 from browsercrawl.version import VERSION as __version__  # noqa: N811 - Python's own name for it
 from browsercrawl.visit import Visit
 
@@ -35,18 +37,22 @@ __all__ = [
     "ErrorKind",
     "FinishReason",
     "HostConfig",
+    "LimitsConfig",
     "LinksConfig",
     "Outcome",
     "PoolConfig",
     "Request",
     "Result",
+    "ResultRecord",
     "Retry",
     "RetryConfig",
+    "Sink",
     "Skip",
     "Stop",
     "Stream",
     "Summary",
     "Visit",
     "VisitConfig",
+    "VisitRule",
     "__version__",
 ]

@@ -6,7 +6,10 @@
     │   ├── InvalidURL           url_invalid        not a URL this crawler may visit
     │   ├── UnknownLabel         unknown_label      a request names a label that has no handler
     │   ├── InputError           input_invalid      a line of a URL file, or a field of a request
-    │   ├── RunDirectoryError    run_directory      the run directory exists or cannot be made
+    │   ├── InputChanged         input_changed      a URL file is not what it was when the run read it
+    │   ├── RunDirectoryError    run_directory      the run directory exists, is none, or cannot be made
+    │   ├── RunBusy              run_busy           another process holds the run
+    │   ├── RunDamaged           run_damaged        a file of the run is damaged, or of another version
     │   ├── CrawlerClosed        crawler_closed     used after it was closed
     │   └── CrawlerBusy          crawler_busy       a second run while one is going on
     ├── PoolError
@@ -28,6 +31,7 @@
     │   ├── HostUnavailable      host_unavailable   429 or 503: the host asks for a pause
     │   ├── PageBlocked          blocked            401, 403, 407, or a handler raised Blocked
     │   ├── DownloadRefused      download           the main document became a download
+    │   ├── TooLarge             too_large          a body the page would leave is larger than may be kept
     │   ├── SelectorMissing      selector_missing   `wait_for` never appeared
     │   ├── HandlerFailed        handler_failed     user code raised
     │   ├── HandlerRetry         handler_retry      user code raised Retry
@@ -50,7 +54,10 @@ class ErrorKind(StrEnum):
     URL_INVALID = "url_invalid"
     UNKNOWN_LABEL = "unknown_label"
     INPUT_INVALID = "input_invalid"
+    INPUT_CHANGED = "input_changed"
     RUN_DIRECTORY = "run_directory"
+    RUN_BUSY = "run_busy"
+    RUN_DAMAGED = "run_damaged"
     CRAWLER_CLOSED = "crawler_closed"
     CRAWLER_BUSY = "crawler_busy"
     POOL_CLOSED = "pool_closed"
@@ -69,6 +76,7 @@ class ErrorKind(StrEnum):
     HOST_UNAVAILABLE = "host_unavailable"
     BLOCKED = "blocked"
     DOWNLOAD = "download"
+    TOO_LARGE = "too_large"
     SELECTOR_MISSING = "selector_missing"
     HANDLER_FAILED = "handler_failed"
     HANDLER_RETRY = "handler_retry"
@@ -142,19 +150,41 @@ class InputError(UsageError):
 
     Attributes:
         text: what stands there, as far as it is known; becomes the `url` of the failed result.
+        place: where it stands, in the same words whenever it is read, such as file and line; empty: unknown.
     """
 
     kind = ErrorKind.INPUT_INVALID
 
-    def __init__(self, message: str, *, text: str = "") -> None:
+    def __init__(self, message: str, *, text: str = "", place: str = "") -> None:
         super().__init__(message)
         self.text = text
+        self.place = place
+
+
+class InputChanged(UsageError):
+    """A URL file is not what it was when the run read its beginning; going on would miss or repeat lines."""
+
+    kind = ErrorKind.INPUT_CHANGED
+    disposition = Disposition.STOP
 
 
 class RunDirectoryError(UsageError):
-    """The run directory exists already or cannot be made."""
+    """The run directory exists already, is no run directory, or cannot be made."""
 
     kind = ErrorKind.RUN_DIRECTORY
+
+
+class RunBusy(UsageError):
+    """Another process holds the run; the message names it."""
+
+    kind = ErrorKind.RUN_BUSY
+
+
+class RunDamaged(UsageError):
+    """A file of the run is damaged, or made by another version of this program; it was left as it is."""
+
+    kind = ErrorKind.RUN_DAMAGED
+    disposition = Disposition.STOP
 
 
 class CrawlerClosed(UsageError):
@@ -306,6 +336,13 @@ class DownloadRefused(VisitError):
     """The main document is a file to download, not a page."""
 
     kind = ErrorKind.DOWNLOAD
+    disposition = Disposition.DROP
+
+
+class TooLarge(VisitError):
+    """A body that the page would leave is larger than may be kept."""
+
+    kind = ErrorKind.TOO_LARGE
     disposition = Disposition.DROP
 
 

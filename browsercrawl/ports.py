@@ -131,6 +131,20 @@ class PagePort(Protocol):
     async def screenshot(self, *, full_page: bool, limit_s: float) -> bytes:
         """Return a PNG of the page."""
 
+    async def pdf(self, *, bytes_max: int, limit_s: float) -> bytes:
+        """Return the page as it would be printed. A browser with a window cannot.
+
+        Raises:
+            CallTimeout: also when it has more than `bytes_max`.
+        """
+
+    async def mhtml(self, *, bytes_max: int, limit_s: float) -> bytes:
+        """Return the page as it is now, with its frames, images and styles, in one file.
+
+        Raises:
+            CallTimeout: also when it has more than `bytes_max`.
+        """
+
     async def interrupt(self, *, limit_s: float) -> bool:
         """End the script that is running now. Returns whether the page answers again. Never raises."""
 

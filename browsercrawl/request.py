@@ -18,6 +18,8 @@ Capture = Literal["html", "text", "links"]
 Isolation = Literal["session", "request"]
 """`session`: the request shares its session's context. `request`: a context of its own, thrown away afterwards."""
 
+PRIORITY_MAX = 1_000_000_000
+
 ANONYMOUS = ""
 """The key of the session that all requests share which name none."""
 
@@ -40,8 +42,17 @@ class Request(CheckedModel):
     url: str = Field(description="Absolute http or https URL; visited exactly as given.", max_length=URL_LENGTH_MAX)
     session: str | None = Field(default=None, description="Name of the session; None: the shared anonymous one.")
     label: str | None = Field(default=None, description="Names the handler that gets the page; None: the default one.")
-    priority: int = Field(default=0, description="Higher goes first, within a lane and between ready lanes.")
+    priority: int = Field(
+        default=0,
+        ge=-PRIORITY_MAX,
+        le=PRIORITY_MAX,
+        description="Higher goes first, within a lane and between ready lanes.",
+    )
     key: str | None = Field(default=None, description="Identity within the run; None: canonical URL and session.")
+    keep_fragment: bool = Field(
+        default=False, description="What follows # is part of the identity: the page routes on it."
+    )
+    sort_query: bool = Field(default=False, description="The order of the query's parameters is not part of it.")
     depth: int = Field(default=0, ge=0, description="Number of links followed to get here.")
     parent_url: str | None = Field(default=None, description="The page this request was found on.")
     data: dict[str, JsonValue] = Field(default_factory=dict, description="The user's own values, handed to handlers.")
@@ -76,7 +87,7 @@ class Request(CheckedModel):
     @cached_property
     def address(self) -> Address:
         """The URL's canonical spelling and host."""
-        return address(self.url)
+        return address(self.url, keep_fragment=self.keep_fragment, sort_query=self.sort_query)
 
     @cached_property
     def id(self) -> str:

@@ -23,6 +23,7 @@ class SkipReason(StrEnum):
     OUT_OF_SCOPE = "out_of_scope"
     TOO_DEEP = "too_deep"
     MAX_REQUESTS = "max_requests"
+    MAX_PER_HOST = "max_per_host"
     HANDLER = "handler"
 
 
@@ -72,8 +73,8 @@ class Artifact(BaseModel):
     bytes: int = Field(ge=0, description="Size of the file.")
 
 
-class Result(BaseModel):
-    """What became of one request."""
+class ResultFields(BaseModel):
+    """What a result and its line in `results.jsonl` have in common."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -85,9 +86,6 @@ class Result(BaseModel):
     content_type: str | None = None
     partial: bool = Field(default=False, description="The load event was missing; what was there was taken.")
     title: str | None = None
-    html: str | None = Field(default=None, repr=False)
-    text: str | None = Field(default=None, repr=False)
-    links: tuple[str, ...] = Field(default=(), repr=False)
     data: tuple[JsonValue, ...] = Field(default=(), description="What the handler pushed, in order.")
     artifacts: tuple[Artifact, ...] = ()
     error: ErrorInfo | None = None
@@ -100,3 +98,17 @@ class Result(BaseModel):
     timings: Timings = Timings()
     started_at: datetime | None = Field(default=None, description="When the first visit began, UTC; None if none did.")
     finished_at: datetime
+
+
+class Result(ResultFields):
+    """What became of one request."""
+
+    html: str | None = Field(default=None, repr=False)
+    text: str | None = Field(default=None, repr=False)
+    links: tuple[str, ...] = Field(default=(), repr=False)
+
+
+class ResultRecord(ResultFields):
+    """A line of `results.jsonl`: a result without bodies. Sinks get these."""
+
+    links: int = Field(ge=0, description="How many links the page had.")

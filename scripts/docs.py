@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
+from browsercrawl.cli.entry import reference
 from browsercrawl.errors import BrowsercrawlError
 from browsercrawl.events import EVENTS, SCHEMA_VERSION, Event
 
@@ -70,3 +71,4 @@ if __name__ == "__main__":
     DOCS.mkdir(exist_ok=True)
     (DOCS / "events.md").write_text(events_page(), encoding="utf-8")
     (DOCS / "errors.md").write_text(errors_page(), encoding="utf-8")
+    (DOCS / "cli.md").write_text(reference(), encoding="utf-8")

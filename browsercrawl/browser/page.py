@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from playwright.async_api import CDPSession, Frame, Page, Response
@@ -13,11 +13,11 @@ from playwright.async_api import Error as PlaywrightError
 
 from browsercrawl.browser import reuse
 from browsercrawl.browser.calls import Link, is_closed_error, net_error, summary, translate
+from browsercrawl.browser.printing import Oversized, capture_mhtml, print_pdf
 from browsercrawl.browser.scripts import HREFS, SNAPSHOT, SNAPSHOT_CHARACTERS_MAX
 from browsercrawl.browser.tracking import watch
 from browsercrawl.errors import (
     BrowsercrawlError,
-    CallTimeout,
     ContextBroken,
     DeadlineExceeded,
     DownloadRefused,
@@ -26,6 +26,7 @@ from browsercrawl.errors import (
     PageClosed,
     PageCrashed,
     SelectorMissing,
+    TooLarge,
 )
 from browsercrawl.ports import Cleaning, Navigation, Snapshot
 from browsercrawl.request import Capture, WaitUntil
@@ -345,7 +346,7 @@ class PlaywrightPage:
                     raise self._translate(error, what) from error
         url, *rest = packed.split(separator)
         if not rest:
-            raise CallTimeout(
+            raise TooLarge(
                 f"{what}: {int(url):,} characters are more than one call may carry "
                 f"({SNAPSHOT_CHARACTERS_MAX:,}); capture less"
             )
@@ -379,6 +380,26 @@ class PlaywrightPage:
             return await self.link.calls.run(shooting, limit_s=limit_s)
         except Exception as error:  # a task boundary: whatever was raised is mapped
             raise self._translate(error, f"taking a screenshot of {shown(self._raw.url)}") from error
+
+    async def pdf(self, *, bytes_max: int, limit_s: float) -> bytes:
+        """Return the page as it would be printed."""
+        printing = print_pdf(self._session, calls=self.link.calls, bytes_max=bytes_max, limit_s=limit_s)
+        return await self._file(printing, "PDF")
+
+    async def mhtml(self, *, bytes_max: int, limit_s: float) -> bytes:
+        """Return the page with its resources in one file."""
+        calls = self.link.calls
+        capturing = capture_mhtml(self._raw, self._session, calls=calls, bytes_max=bytes_max, limit_s=limit_s)
+        return await self._file(capturing, "MHTML")
+
+    async def _file(self, making: Coroutine[Any, Any, bytes], name: str) -> bytes:
+        what = f"making the {name} of {shown(self._raw.url)}"
+        try:
+            return await making
+        except Oversized as error:
+            raise TooLarge(f"{what}: {error}; save it in another form") from error
+        except Exception as error:  # a task boundary: whatever was raised is mapped
+            raise self._translate(error, what) from error
 
     # -- script
 

@@ -1,23 +1,23 @@
-"""`browsercrawl crawl`: pages named on the command line or in a file, into a run directory."""
+"""`browsercrawl crawl`: pages named on the command line or in a file, into a run directory.
 
-import asyncio
-import re
+The options make a job, the same as one in a file; `run` and `resume` do not know the difference.
+"""
+
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from browsercrawl.cli.arguments import BadUsage, Grammar, Option, one_of, some_of, whole_number
-from browsercrawl.cli.foreground import Foreground, Reporting
-from browsercrawl.cli.seeds import check_urls, open_urls, read_seeds
-from browsercrawl.cli.settings import browser_fields
-from browsercrawl.clock import SystemClock
-from browsercrawl.config import CrawlerConfig, duration_s
-from browsercrawl.errors import ConfigError, InvalidURL
-from browsercrawl.output import default_run_directory
-from browsercrawl.urls import address
+from browsercrawl.cli.arguments import BadUsage, Grammar, Option, Read, one_of, some_of, whole_number
+from browsercrawl.cli.foreground import Reporting
+from browsercrawl.cli.running import start_job
+from browsercrawl.config import Saved, duration_s, size_bytes
+from browsercrawl.config.job import JobFile, literal
+from browsercrawl.config.job_values import Failures
 
-_WHAT, _PAGE, _PACE, _BROWSER, _OUT = "What to crawl", "Each page", "Pace", "Browser", "Output"
+_WHAT, _LIMITS, _PAGE, _PACE, _BROWSER, _OUT = (
+    "What to crawl", "Limits", "Each page", "Pace", "Browser", "Output"
+)  # fmt: skip
 
 
 def concurrency(text: str) -> object:
@@ -25,13 +25,42 @@ def concurrency(text: str) -> object:
     return text if text == "auto" else whole_number(1, 1000)(text)
 
 
+def written(read: Read) -> Read:
+    """Make a reader that checks a text and leaves it as it is: so it stands in the job."""
+
+    def check(text: str) -> str:
+        read(text)
+        return text
+
+    return check
+
+
+EXIT_CODES = (
+    "Exit codes: 0 all well, 1 some requests failed, 2 bad usage, 3 no usable browser, 4 ended early by a limit, "
+    "130 interrupted."
+)
+
+REPORTING = (
+    Option(flag="--json", group=_OUT, help="Write one result per line to standard output."),
+    Option(flag="--quiet", group=_OUT, help="No progress and no summary; errors only."),
+)
+"""What every command that crawls can be told about what it shows."""
+
 OPTIONS = (
     Option(
         flag="--urls-file",
         metavar="FILE",
         group=_WHAT,
+        field="seeds.file",
         help="More of them: one URL or one JSON request per line; - is standard input. Blank lines and # comments are "
         "passed over.",
+    ),
+    Option(
+        flag="--sitemap",
+        metavar="URL",
+        group=_WHAT,
+        field="seeds.sitemap",
+        help="And the pages that this sitemap, or index of sitemaps, names.",
     ),
     Option(
         flag="--depth",
@@ -52,20 +81,68 @@ OPTIONS = (
         help="Where links may lead: to the host and port they were found from, or anywhere.",
     ),
     Option(
+        flag="--keep-fragments",
+        group=_WHAT,
+        field="links.keep_fragments",
+        help="Addresses that differ after # are different pages: for sites that route on it.",
+    ),
+    Option(
+        flag="--sort-query",
+        group=_WHAT,
+        field="links.sort_query",
+        help="Addresses that differ in the order of ?a=1&b=2 are the same page.",
+    ),
+    Option(
         flag="--max-requests",
         metavar="N",
-        group=_WHAT,
+        group=_LIMITS,
         read=whole_number(1),
-        field="links.max_requests",
+        field="limits.max_requests",
         default="no limit",
         help="Take no more requests than this, the first ones included.",
+    ),
+    Option(
+        flag="--max-per-host",
+        metavar="N",
+        group=_LIMITS,
+        read=whole_number(1),
+        field="limits.max_per_host",
+        default="no limit",
+        help="Likewise of one host and port.",
+    ),
+    Option(
+        flag="--max-time",
+        metavar="TIME",
+        group=_LIMITS,
+        read=written(duration_s),
+        field="limits.max_time",
+        default="no limit",
+        help="End early after this time: 30m, 8h.",
+    ),
+    Option(
+        flag="--max-failures",
+        metavar="N|P%",
+        group=_LIMITS,
+        read=written(Failures().read),
+        field="limits.max_failures",
+        default="no limit",
+        help="End early after so many failed requests, or at such a share of the finished ones: 50, 10%.",
+    ),
+    Option(
+        flag="--max-disk",
+        metavar="SIZE",
+        group=_LIMITS,
+        read=written(size_bytes),
+        field="limits.max_disk",
+        default="no limit",
+        help="End early when the run directory is larger: 500MB, 20GiB.",
     ),
     Option(
         flag="--timeout",
         metavar="TIME",
         group=_PAGE,
-        read=duration_s,
-        field="visit.timeout_s",
+        read=written(duration_s),
+        field="visit.timeout",
         default="60s",
         help="All of a visit must be over by then: 30s, 2m.",
     ),
@@ -74,7 +151,7 @@ OPTIONS = (
         metavar="N",
         group=_PAGE,
         read=whole_number(0),
-        field="retry.retries",
+        field="visit.retries",
         default="2",
         help="Try a failed page so often again.",
     ),
@@ -99,7 +176,7 @@ OPTIONS = (
         metavar="TYPES",
         group=_PAGE,
         read=some_of(("image", "font", "media", "stylesheet")),
-        field="browser.block",
+        field="visit.block",
         help="Do not fetch these: image, font, media, stylesheet, with commas.",
     ),
     Option(
@@ -107,7 +184,7 @@ OPTIONS = (
         metavar="N|auto",
         group=_PACE,
         read=concurrency,
-        field="concurrency",
+        field="pace.concurrency",
         default="auto: 2 per core",
         help="Pages open at the same time.",
     ),
@@ -115,8 +192,8 @@ OPTIONS = (
         flag="--delay",
         metavar="TIME",
         group=_PACE,
-        read=duration_s,
-        field="host.delay_s",
+        read=written(duration_s),
+        field="pace.delay",
         default="1s; 0 on loopback",
         help="Pause between two visits to the same host and port: 250ms, 0.",
     ),
@@ -125,13 +202,14 @@ OPTIONS = (
         metavar="N",
         group=_PACE,
         read=whole_number(1),
-        field="host.per_host",
+        field="pace.per_host",
         default="as the delay allows",
         help="Pages open at the same time on one host and port.",
     ),
     Option(
         flag="--ignore-robots",
         group=_PACE,
+        field="pace.ignore_robots",
         help="Do not ask robots.txt. Accepted already; this version never asks.",
     ),
     Option(
@@ -139,7 +217,7 @@ OPTIONS = (
         metavar="NAME",
         group=_BROWSER,
         read=one_of(("faithful", "balanced", "lean")),
-        field="profile",
+        field="browser.profile",
         default="balanced",
         help="A set of defaults: faithful (full Chromium, a new page per visit), balanced (headless shell, pages "
         "reused and cleaned), lean (the cheapest: pages reused as they are, one renderer per site).",
@@ -147,6 +225,7 @@ OPTIONS = (
     Option(
         flag="--headed",
         group=_BROWSER,
+        field="browser.headed",
         help="Show the browser's window; needs full Chromium and a display.",
     ),
     Option(
@@ -168,7 +247,7 @@ OPTIONS = (
         flag="--playwright-config",
         metavar="FILE",
         group=_BROWSER,
-        read=Path,
+        field="browser.playwright_config",
         default="playwright.config.json in this directory or above",
         help="Playwright's own launchOptions and contextOptions.",
     ),
@@ -176,20 +255,19 @@ OPTIONS = (
         flag="--save",
         metavar="KINDS",
         group=_OUT,
-        read=some_of(("html", "text", "screenshot")),
+        read=some_of(get_args(Saved)),
         field="visit.save",
-        help="Keep of each page, compressed: html, text, screenshot, with commas.",
+        help="Keep of each page, compressed where it pays: html, text, markdown, screenshot, pdf, mhtml, with commas.",
     ),
     Option(
         flag="--output",
         metavar="DIR",
         group=_OUT,
-        read=Path,
+        field="output.directory",
         default="runs/<time>-<host>",
         help="The run directory to make: results, events, summary, what was saved.",
     ),
-    Option(flag="--json", group=_OUT, help="Write one result per line to standard output."),
-    Option(flag="--quiet", group=_OUT, help="No progress and no summary; errors only."),
+    *REPORTING,
 )
 
 GRAMMAR = Grammar(
@@ -198,9 +276,10 @@ GRAMMAR = Grammar(
     details=(
         (
             "Progress goes to standard error, data to standard output, everything else to a run directory. Ctrl-C "
-            "finishes the open pages, a second one stops at once."
+            "finishes the open pages, a second one stops at once; browsercrawl resume RUN_DIR goes on, also after a "
+            "kill."
         ),
-        "Exit codes: 0 all well, 1 some requests failed, 2 bad usage, 3 no usable browser, 130 interrupted.",
+        EXIT_CODES,
     ),
     operands="URL...",
     operands_help="The pages to begin with.",
@@ -225,54 +304,31 @@ def execute(arguments: Namespace) -> int:
     """Crawl and return the exit code."""
     given: dict[str, Any] = vars(arguments)
     urls: list[str] = given["operands"]
-    urls_file: str | None = given.get("urls_file")
-    if not urls and urls_file is None:
+    first = [*urls, *(given[name] for name in ("urls_file", "sitemap") if name in given)]
+    if not first:
         raise BadUsage("nothing to crawl: give a URL or --urls-file FILE; see browsercrawl crawl --help")
-    check_urls(urls)
-    config = configuration(given, directory=given.get("output") or default_run_directory(_host(urls), SystemClock()))
-    reporting = Reporting(title=urls[0] if urls else str(urls_file), as_json="json" in given, quiet="quiet" in given)
-    with open_urls(urls_file) as file:
-        return asyncio.run(Foreground(config, reporting).crawl(read_seeds(urls, file))).exit_code
+    reporting = Reporting(title=first[0], as_json="json" in given, quiet="quiet" in given)
+    return start_job(job_of(given), reporting=reporting)
 
 
-def configuration(given: Mapping[str, Any], *, directory: Path) -> CrawlerConfig:
-    """Make the configuration that the options stand for.
+def job_of(given: Mapping[str, Any]) -> JobFile:
+    """Make the job that the options stand for; a wrong value in it is told in the words of the command line.
 
     Args:
         given: parsed options by name; those not given are absent.
-        directory: the run directory.
-
-    Raises:
-        BadUsage: a value is wrong; the message names the option.
     """
-    values: dict[str, Any] = {
-        "output": directory,
-        "host": {"delay_s": None},
-        "visit": {"capture": ["links"] if given.get("depth") else []},
-        "browser": browser_fields(given.get("playwright_config")),
-    }
-    if "headed" in given:
-        values["browser"] |= {"headed": True, "binary": "full"}
+    raw: dict[str, Any] = {"seeds": {"urls": _literal(given["operands"])} if given["operands"] else {}}
     for option in OPTIONS:
         if option.field and option.name in given:
-            *path, last = option.field.split(".")
-            part = values
-            for step in path:
-                part = part.setdefault(step, {})
-            part[last] = given[option.name]
-    try:
-        return CrawlerConfig.load(values)
-    except ConfigError as error:
-        message = error.message
-        for option in OPTIONS:
-            if option.field and option.name in given:
-                message = re.sub(rf"(?<![\w.]){re.escape(option.field)}(?=:)", option.flag, message)
-        raise BadUsage(message) from error
+            section, leaf = option.field.split(".")
+            raw.setdefault(section, {})[leaf] = _literal(given[option.name])
+    flags = {option.field: option.flag for option in OPTIONS if option.field}
+    flags |= {f"seeds.urls.{index}": f"argument {index + 1}" for index in range(len(given["operands"]))}
+    return JobFile(raw, base=Path.cwd(), flags=flags)
 
 
-def _host(urls: list[str]) -> str:
-    """Return what the run directory is named after."""
-    try:
-        return address(urls[0]).host.removesuffix(":443").removesuffix(":80") if urls else "urls"
-    except InvalidURL:
-        return "urls"
+def _literal(value: Any) -> Any:
+    """Return what was typed such that it stands for itself: in a job, `${` begins a reference."""
+    if isinstance(value, list):
+        return [_literal(each) for each in value]
+    return literal(value) if isinstance(value, str) else value

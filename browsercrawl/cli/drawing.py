@@ -1,10 +1,11 @@
-"""How a crawl looks on a terminal: the live display, the closing summary, and the doctor's table.
+"""How a crawl looks on a terminal: the live display, the closing summary, a run's status, and the doctor's table.
 
 The only file that imports rich; commands load it when they have something to draw. Text that a page or a server
 supplied goes through `printable`, and never through rich's markup.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from browsercrawl.cli.terminal import count_of, printable, shortened, shown_bytes, shown_duration
-from browsercrawl.cli.view import Failure, Frame, notice_of
+from browsercrawl.cli.view import Failure, Frame, InputRead, RunState, RunStatus, notice_of, state_text
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.events import Event
 from browsercrawl.output import FinishReason, Summary
@@ -251,6 +252,114 @@ def _profile_text(config: CrawlerConfig) -> str:
 def _near(path: Path) -> Path:
     """Return a path as seen from the working directory, where it lies below it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+class RunView:
+    """How a run stands as rich draws it: fits any width."""
+
+    def __init__(self, status: RunStatus) -> None:
+        self._status = status
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw for the console's present width."""
+        status = self._status
+        width = min(options.max_width, _WIDTH_MAX) - _MARGIN
+        known = max(status.results + status.open, 1)
+        numbers = f"  {status.results:,} of {status.results + status.open:,}"
+        shares = [
+            (status.succeeded / known, "green"),
+            (status.skipped / known, "yellow"),
+            (status.failed / known, "red"),
+        ]
+        bar = _bar(shares, max(4, width - len(numbers))).append(numbers, "bold")
+        table = Padding(_run_table(status, width), (0, 0, 0, 1), expand=False)
+        yield Padding(Group(_run_head(status, width), bar, Text(), table), (1, 1), expand=False)
+
+
+def _run_head(status: RunStatus, width: int) -> Text:
+    styles = {RunState.RUNNING: "bold cyan", RunState.FINISHED: "bold green", RunState.INTERRUPTED: "bold yellow"}
+    text = state_text(status)
+    name = shortened(str(_near(status.run_dir)), max(8, width - len(text) - 16))
+    head = Text.assemble(("browsercrawl", "bold cyan"), "  ", (name, "bold"), no_wrap=True, overflow="ellipsis")
+    return head.append(" " * max(2, width - head.cell_len - len(text))).append(text, styles[status.state])
+
+
+def _run_table(status: RunStatus, width: int) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style=_QUIET, min_width=_NAMES_WIDTH)
+    table.add_column(overflow="fold")
+    counted = [
+        ("succeeded", status.succeeded, "bold green", f"{status.partial:,} of them partly" if status.partial else ""),
+        ("failed", status.failed, "bold red", _kinds(status.failures)),
+        ("skipped", status.skipped, "bold yellow", _kinds(status.skips)),
+    ]
+    for name, number, style, detail in counted:
+        if number or name != "skipped":
+            table.add_row(name, _count(number, "", style).append(f"  {detail}" if detail else "", _QUIET))
+    if status.open:
+        open_now = "open now" if status.state is RunState.RUNNING else "open when it ended"
+        parts = [(status.claimed, open_now), (status.queued, "queued"), (status.waiting, "waiting for their host"),
+                 (status.retrying, "to try again")]  # fmt: skip
+        left = [_count(number, word, "bold") for number, word in parts if number]
+        table.add_row("not finished", _packed(left, width - _NAMES_WIDTH - 3))
+    if status.retried:
+        table.add_row("retries", f"{status.retried:,}")
+    if status.duplicates:
+        table.add_row("duplicates", f"{status.duplicates:,}")
+    table.add_row("", "")
+    if status.input is not None:
+        table.add_row("input read", _input_text(status.input))
+    table.add_row("on disk", shown_bytes(status.disk_bytes))
+    if status.started_at is not None:
+        table.add_row("begun", f"{_utc(status.started_at)}, worked on for {shown_duration(status.elapsed_s)}")
+    if status.process_started_at is not None:
+        table.add_row("process", f"{status.pid or 'unknown'}, since {_utc(status.process_started_at)}")
+    table.add_row("run", Text(printable(status.run_id)))
+    if status.go_on:
+        table.add_row("", "")
+        table.add_row("go on with", Text(printable(status.go_on), "bold cyan"))
+    return table
+
+
+def _utc(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _kinds(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{printable(kind)} {number:,}" for kind, number in counts.items())
+
+
+def _input_text(read: InputRead) -> str:
+    lines = count_of(read.lines, "line" if read.read_bytes is not None else "seed")
+    if read.read_bytes is None:
+        return lines
+    if read.total_bytes is None:
+        return f"{lines}, {shown_bytes(read.read_bytes)} so far"
+    if read.total_bytes <= read.read_bytes:
+        return f"{lines}, all of {shown_bytes(read.read_bytes)}"
+    return f"{lines}, {shown_bytes(read.read_bytes)} of {shown_bytes(read.total_bytes)}"
+
+
+def print_run(status: RunStatus, *, console: Console | None = None) -> None:
+    """Print how a run stands.
+
+    Args:
+        status: of the run.
+        console: None: standard output.
+    """
+    (console or Console(highlight=False)).print(RunView(status))
+
+
+def watch_run(looks: Iterable[RunStatus], *, console: Console | None = None) -> None:
+    """Draw how a run stands, again and again in the same place; what was drawn last stays.
+
+    Args:
+        looks: drawn as they come.
+        console: None: standard output.
+    """
+    with Live(console=console or Console(highlight=False), auto_refresh=False) as live:
+        for status in looks:
+            live.update(RunView(status), refresh=True)
 
 
 def print_comparison(

@@ -19,10 +19,17 @@ EXIT_INTERRUPTED = 130
 
 COMMANDS = {
     "crawl": "Crawl pages, following links if asked to.",
+    "run": "Run a job that is written in a YAML file.",
+    "resume": "Go on with a run that was interrupted, ended early or killed.",
+    "retry-failed": "Visit again what failed in a run, all of it or some kinds of failure.",
+    "status": "Tell how a run stands: one that goes on, one that was interrupted, one that is over.",
+    "export": "Write a run's results as JSON lines, CSV or Parquet.",
+    "init": "Write an example of a job file, with its fields explained.",
+    "schema": "Print the JSON Schema of job files, for editors.",
     "demo": "Crawl the embedded demo shop and compare with what it really sells.",
     "doctor": "Check that crawling works on this machine, and say what to do if not.",
 }
-"""Each command with its one line; the module of the same name holds its grammar and its `execute`."""
+"""Each command with its one line; its module (`_` for `-`) holds its grammar and its `execute`."""
 
 
 class _Command(Protocol):
@@ -104,6 +111,7 @@ def top_grammar() -> Grammar:
             ("watch it work, on this machine alone", "browsercrawl demo"),
             ("one page, as JSON", "browsercrawl crawl https://example.com/ --json"),
             ("a site, two links deep, pages kept", "browsercrawl crawl https://example.com/ --depth 2 --save html"),
+            ("a job in a file; go on with it after a kill", "browsercrawl run shop.yaml\nbrowsercrawl resume runs/..."),
             ("all about a command", "browsercrawl crawl --help"),
         ),
     )
@@ -120,4 +128,4 @@ def reference() -> str:
 
 
 def _command(name: str) -> _Command:
-    return cast("_Command", importlib.import_module(f"browsercrawl.cli.{name}"))
+    return cast("_Command", importlib.import_module(f"browsercrawl.cli.{name.replace('-', '_')}"))

@@ -2,14 +2,17 @@
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from browsercrawl.cli.arguments import is_colour_wanted
+from browsercrawl.cli.loading import UserCode
 from browsercrawl.cli.streams import write_all
 from browsercrawl.cli.terminal import count_of, harmless_json, printable
 from browsercrawl.cli.view import Frame, View, status_line
@@ -24,6 +27,9 @@ from browsercrawl.result import Result
 _LINE_S = 5.0
 _ABORT_LIMIT_S = 5.0
 """A second signal stops at once; should that hang, the crawl is cancelled after this."""
+
+_COMPLETE = {FinishReason.FINISHED, FinishReason.MAX_REQUESTS, FinishReason.MAX_DEPTH}
+"""Ends after which there is nothing to go on with."""
 
 OnResult = Callable[[Result], Awaitable[None]]
 """Takes each result; the crawl waits for it."""
@@ -89,12 +95,24 @@ class Foreground:
         config: of the crawler.
         reporting: what is shown.
         on_result: called with each result besides.
+        code: what the user adds.
+        job: the text by which the run can be resumed; None: it cannot.
     """
 
-    def __init__(self, config: CrawlerConfig, reporting: Reporting, *, on_result: OnResult | None = None) -> None:
+    def __init__(
+        self,
+        config: CrawlerConfig,
+        reporting: Reporting,
+        *,
+        on_result: OnResult | None = None,
+        code: UserCode | None = None,
+        job: str | None = None,
+    ) -> None:
         self._config = config
         self._reporting = reporting
         self._on_result = on_result
+        self._code = code or UserCode()
+        self._job = job
         self._view = View(reporting.title)
         self._display: Display = _Silence()
 
@@ -112,20 +130,41 @@ class Foreground:
         """
         display = _display_of(self._reporting, self._view.title)
         with display as self._display:
-            crawler = Crawler(self._config, on_event=self._on_event)  # not entered: the browser ends with the run
+            crawler = self._crawler()
             async with _signals(crawler, self._announce_stop), self._showing(crawler):
                 summary = await self._consume(crawler, seeds)
         if summary is None:  # the first signal came before the first page
             raise KeyboardInterrupt
+        self._sum_up(summary)
+        return summary
+
+    def _crawler(self) -> Crawler:
+        """Make the crawler. It is not entered: the browser ends with the run."""
+        crawler = Crawler(self._config, on_event=self._on_event, sinks=self._code.sinks, job=self._job)
+        for label, handler in self._code.handlers.items():
+            crawler.handler(label)(handler)
+        if self._code.on_failed is not None:
+            crawler.on_failed(self._code.on_failed)
+        return crawler
+
+    def _sum_up(self, summary: Summary) -> None:
+        """Say what came of it, and how to go on if there is more to come of it."""
+        told: list[str] = []
         if not self._reporting.quiet:
             from browsercrawl.cli.drawing import print_summary  # noqa: PLC0415 - rich, when there is something to draw
 
             print_summary(summary, self._config, failures=self._view.failures)
         elif summary.failed:
-            failed = f"{count_of(summary.failed, 'request')} failed"
             where = f"; see {summary.run_dir}/results.jsonl" if summary.run_dir else ""
-            print(f"browsercrawl: {printable(failed + where)}", file=sys.stderr)
-        return summary
+            told.append(f"{count_of(summary.failed, 'request')} failed{where}")
+        if self._job is not None and summary.run_dir is not None:
+            if summary.finish_reason not in _COMPLETE:
+                left = count_of(summary.unfinished, "known request")
+                told.append(f"{left} left; go on with: {resume_command(summary.run_dir)}")
+            elif summary.failed and not self._reporting.quiet:
+                told.append(f"to try what failed again: browsercrawl retry-failed {_typed(summary.run_dir)}")
+        for line in told:
+            print(f"browsercrawl: {printable(line)}", file=sys.stderr)
 
     async def _consume(self, crawler: Crawler, seeds: Seeds) -> Summary | None:
         async with crawler.stream(seeds) as stream:
@@ -161,6 +200,20 @@ class Foreground:
         status = crawler.status()
         self._view.notice = f"finishing {count_of(status.active, 'open page')}; Ctrl-C again stops at once"
         self._display.show(self._view.frame(status))
+
+
+def near(path: Path) -> Path:
+    """Return a path as seen from the working directory, where it lies below it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def resume_command(directory: Path) -> str:
+    """Return what to type to go on with a run."""
+    return f"browsercrawl resume {_typed(directory)}"
+
+
+def _typed(directory: Path) -> str:
+    return shlex.quote(str(near(directory)))
 
 
 def _display_of(reporting: Reporting, title: str) -> AbstractContextManager[Display]:

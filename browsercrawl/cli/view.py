@@ -1,16 +1,22 @@
-"""What a person watching a crawl wants to know, kept from its events; no drawing here.
+"""What a person wants to know of a crawl, his own or another process's; no drawing here.
 
 The crawler's events arrive on its loop and must cost nothing. A display draws in its own time, perhaps in a thread,
-from a `Frame`: a frozen copy made on the loop, replaced as a whole.
+from a `Frame`: a frozen copy made on the loop, replaced as a whole. A `RunStatus` is what a run directory tells.
 """
 
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
 from itertools import islice
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from browsercrawl.cli.terminal import shown_bytes, shown_duration
 from browsercrawl.events import Event, Status
 from browsercrawl.events import models as events
+from browsercrawl.output import FinishReason
 from browsercrawl.redaction import safe_text, safe_url
 from browsercrawl.result import Result
 
@@ -130,3 +136,101 @@ def status_line(frame: Frame) -> str:
         parts.append(f"memory {shown_bytes(status.memory_used_bytes)} of {shown_bytes(status.memory_limit_bytes)}")
     notice = f"; {frame.notice}" if frame.notice else ""
     return f"[{shown_duration(status.elapsed_s)}] {', '.join(parts)}{notice}"
+
+
+WHOLE = frozenset({FinishReason.FINISHED, FinishReason.MAX_REQUESTS, FinishReason.MAX_DEPTH})
+"""Ends of a run that has done all it was asked for."""
+
+
+class RunState(StrEnum):
+    """How a run stands."""
+
+    RUNNING = "running"
+    """A process works on it."""
+    INTERRUPTED = "interrupted"
+    """No process does, and there is something left to do."""
+    FINISHED = "finished"
+    """Nothing is left to do."""
+
+
+class InputRead(BaseModel):
+    """How far the seeds were read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lines: int = Field(ge=0, description="Lines of the file, or seeds of the list.")
+    read_bytes: int | None = Field(default=None, ge=0, description="Of the file.")
+    total_bytes: int | None = Field(default=None, ge=0, description="Size of the file; None: not known.")
+
+
+class RunStatus(BaseModel):
+    """What a run directory tells: `browsercrawl status --json` prints this.
+
+    `stored == queued + waiting + retrying + claimed + finished`. A seed that was refused counts as failed or skipped,
+    but was never stored.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run_dir: Path
+    run_id: str
+    state: RunState
+    finish_reason: FinishReason | None = Field(description="Why its last process ended; None: it runs, or was killed.")
+    pid: int | None = Field(description="The process that works on it.")
+    process_started_at: datetime | None = Field(description="Since when that process does.")
+    started_at: datetime | None = Field(description="When the run began, UTC.")
+    elapsed_s: float = Field(ge=0, description="Seconds that processes have worked on it.")
+    stored: int = Field(ge=0, description="Requests ever taken.")
+    queued: int = Field(ge=0, description="Requests that could go now.")
+    waiting: int = Field(ge=0, description="Requests that wait for their host.")
+    retrying: int = Field(ge=0, description="Requests that wait to be tried again.")
+    claimed: int = Field(ge=0, description="Requests being visited; of a run that was killed, those it was visiting.")
+    finished: int = Field(ge=0, description="Requests that have their result.")
+    succeeded: int = Field(ge=0)
+    failed: int = Field(ge=0)
+    skipped: int = Field(ge=0)
+    partial: int = Field(ge=0, description="Succeeded without the awaited load event.")
+    retried: int = Field(ge=0, description="Attempts beyond the first of each request.")
+    duplicates: int = Field(ge=0, description="Requests that were known already.")
+    failures: dict[str, int] = Field(description="Failed requests, by kind.")
+    skips: dict[str, int] = Field(description="Skipped requests, by reason.")
+    input: InputRead | None = Field(description="None: how far the seeds were read is not known.")
+    disk_bytes: int = Field(ge=0, description="Size of the run directory.")
+    go_on: str | None = Field(description="The command that goes on with the run; None: none does, or none is needed.")
+
+    @property
+    def results(self) -> int:
+        """Requests and refused seeds that have their result."""
+        return self.succeeded + self.failed + self.skipped
+
+    @property
+    def open(self) -> int:
+        """Requests that do not have their result yet."""
+        return self.stored - self.finished
+
+
+def run_line(status: RunStatus) -> str:
+    """Return how a run stands as one line, for where there is no terminal."""
+    parts = [
+        f"{status.succeeded:,} done",
+        f"{status.failed:,} failed",
+        *([f"{status.skipped:,} skipped"] if status.skipped else []),
+        f"{status.claimed:,} active",
+        f"{status.queued + status.waiting + status.retrying:,} queued",
+    ]
+    return f"[{shown_duration(status.elapsed_s)}] {state_text(status)}: {', '.join(parts)}"
+
+
+def state_text(status: RunStatus) -> str:
+    """Return how a run stands in a few words.
+
+    A run that failed requests were taken back of is interrupted, too.
+    """
+    if status.state is RunState.RUNNING:
+        return f"running in process {status.pid}" if status.pid else "running"
+    reason = str(status.finish_reason).replace("_", " ")
+    if status.state is RunState.FINISHED:
+        return "finished" if status.finish_reason is FinishReason.FINISHED else f"finished ({reason})"
+    if status.finish_reason in {*WHOLE, FinishReason.INTERRUPTED}:
+        return "interrupted"
+    return "killed" if status.finish_reason is None else f"ended early ({reason})"

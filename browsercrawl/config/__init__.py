@@ -4,6 +4,7 @@ from browsercrawl.config.models import (
     BrowserConfig,
     CrawlerConfig,
     HostConfig,
+    LimitsConfig,
     LinksConfig,
     PoolConfig,
     Profile,
@@ -11,6 +12,7 @@ from browsercrawl.config.models import (
     RetryConfig,
     Saved,
     VisitConfig,
+    VisitRule,
 )
 from browsercrawl.config.units import duration_s, size_bytes
 
@@ -18,6 +20,7 @@ __all__ = [
     "BrowserConfig",
     "CrawlerConfig",
     "HostConfig",
+    "LimitsConfig",
     "LinksConfig",
     "PoolConfig",
     "Profile",
@@ -25,6 +28,7 @@ __all__ = [
     "RetryConfig",
     "Saved",
     "VisitConfig",
+    "VisitRule",
     "duration_s",
     "size_bytes",
 ]

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ Profile = Literal["faithful", "balanced", "lean"]
 ResourceType = Literal["image", "font", "media", "stylesheet"]
 """What may be blocked: nothing a page's text depends on."""
 
-Saved = Literal["html", "text", "screenshot"]
+Saved = Literal["html", "text", "markdown", "screenshot", "pdf", "mhtml"]
 """What a run directory may keep of each page."""
 
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
@@ -149,6 +150,51 @@ class LinksConfig(_Model):
     depth: int = Field(default=0, ge=0, description="Links followed from a seed; 0: none.")
     scope: Literal["host", "any"] = Field(default="host", description="host: only to the host:port of the seed.")
     max_requests: int | None = Field(default=None, ge=1, description="Stored requests, seeds included; None: no limit.")
+    max_per_host: int | None = Field(default=None, ge=1, description="Stored requests of a host:port; None: no limit.")
+    keep_fragments: bool = Field(default=False, description="Addresses that differ after # are different pages.")
+    sort_query: bool = Field(default=False, description="Addresses that differ in the order of ?a=1&b=2 are the same.")
+
+
+class LimitsConfig(_Model):
+    """What ends a run early; it can be resumed with other limits."""
+
+    max_time_s: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Seconds this process may crawl."
+    )
+    max_failures: int | None = Field(default=None, ge=1, description="Failed requests.")
+    max_failure_share: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="Failed requests among finished ones, looked at from 20 finished on."
+    )
+    max_disk_bytes: int | None = Field(default=None, ge=1, description="Size of the run directory.")
+
+
+class VisitRule(_Model):
+    """Wishes for the requests that match; the first rule that matches a request counts, the request's own go before.
+
+    Example:
+        >>> VisitRule(url="*/product/*", wait_for=".price", handler="product").matches("http://a.test/product/1", None)
+        True
+    """
+
+    url: str | None = Field(default=None, description="Matches the whole URL: * is anything, ? one character.")
+    label: str | None = Field(default=None, description="Matches requests with this label.")
+    handler: str | None = Field(default=None, description="Label of the handler that gets the page.")
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] | None = Field(default=None, description="Deadline, seconds.")
+    wait_until: WaitUntil | None = Field(default=None, description="When the navigation counts as done.")
+    wait_for: str | None = Field(default=None, description="Selector that must be present in the DOM.")
+    save: frozenset[Saved] | None = Field(default=None, description="What goes to the run directory's artifacts.")
+    accept_status: frozenset[int] | None = Field(default=None, description="Statuses taken as success besides 2xx.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.url is None and self.label is None:
+            raise ValueError("a rule needs url or label, or it would match everything; set those under visit")
+        return self
+
+    def matches(self, url: str, label: str | None) -> bool:
+        """Tell whether a request with this URL and label is meant."""
+        pattern = None if self.url is None else self.url.replace("[", "[[]")  # brackets stand in URLs, too
+        return (self.label is None or self.label == label) and (pattern is None or fnmatchcase(url, pattern))
 
 
 def _is_proxy(url: str) -> bool:
@@ -184,7 +230,10 @@ class CrawlerConfig(_Model):
     retry: RetryConfig = RetryConfig()
     host: HostConfig = HostConfig()
     links: LinksConfig = LinksConfig()
+    limits: LimitsConfig = LimitsConfig()
+    rules: tuple[VisitRule, ...] = Field(default=(), description="By URL or label; the first that matches counts.")
     output: Path | None = Field(default=None, description="Run directory to make; None: none is made.")
+    resume: bool = Field(default=False, description="Go on with the run in `output` if there is one, else make it.")
     drain_s: Seconds = Field(default=8.0, description="Open pages get this long at a stop, then are put back.")
     status_every_s: Annotated[float, Field(gt=0)] = Field(default=5.0, description="Between two status events.")
 
@@ -209,8 +258,10 @@ class CrawlerConfig(_Model):
                 f"pool.contexts_max ({self.pool.contexts_max}) is below concurrency ({self.pages_max}): "
                 "each page in use may need a context of its own"
             )
-        if self.visit.save and self.output is None:
+        if self.output is None and (self.visit.save or any(rule.save for rule in self.rules)):
             raise ValueError("visit.save needs a run directory: set output")
+        if self.output is None and (self.resume or self.limits.max_disk_bytes):
+            raise ValueError("resume and limits.max_disk_bytes need a run directory: set output")
         if self.browser.headed and self.browser.binary == "shell":
             raise ValueError("browser.headed needs browser.binary='full': the headless shell has no window")
         return self

@@ -1,6 +1,6 @@
 """`Crawler`: one configuration, one pool of warm contexts, one run at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
@@ -13,13 +13,13 @@ from browsercrawl.crawler.stream import Stream
 from browsercrawl.dispatcher import Seeds
 from browsercrawl.errors import ConfigError, CrawlerBusy, CrawlerClosed, InputError
 from browsercrawl.events import Emit, Event, Status, discard
-from browsercrawl.output import FinishReason, Summary, redacted
+from browsercrawl.output import FinishReason, Sink, Summary, redacted
 from browsercrawl.pool import Pool, PoolSize
 from browsercrawl.ports import ContextOptions, LaunchBrowser
 from browsercrawl.request import Request
 from browsercrawl.result import Result
 from browsercrawl.urls import address
-from browsercrawl.visit import Handler
+from browsercrawl.visit import Handler, check_saved
 
 H = TypeVar("H", bound=Handler)
 
@@ -42,6 +42,8 @@ class Crawler:
         config: CrawlerConfig | None = None,
         *,
         on_event: Emit | None = None,
+        sinks: Sequence[Sink] = (),
+        job: str | None = None,
         launch: LaunchBrowser | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -50,13 +52,18 @@ class Crawler:
         Args:
             config: None: sensible defaults.
             on_event: gets every event, on the event loop; must be quick.
+            sinks: get the record of each finished request, at least once, whatever happens to the process.
+            job: the text by which the command line resumes the run; kept in the run directory.
             launch: starts the browser; None: Chromium through Playwright.
             clock: what pauses and limits run on; None: the machine's.
         """
         if not isinstance(config, CrawlerConfig | None):
             raise ConfigError(f"config is a CrawlerConfig, not a {type(config).__name__}; see CrawlerConfig.load")
         self.config = config or CrawlerConfig()
+        check_saved(self.config)
         self._on_event = on_event or discard
+        self._sinks = tuple(sinks)
+        self._job = job
         self._launch = launch
         self._clock: Clock = clock or SystemClock()
         self._handlers = HandlerTable()
@@ -115,7 +122,8 @@ class Crawler:
         Raises:
             CrawlerBusy: a run is going on and somebody waits for it. CrawlerClosed: the crawler was closed.
             BrowserNotFound, LaunchFailed: there is no browser to crawl with.
-            RunDirectoryError: the run directory cannot be made.
+            RunDirectoryError, RunBusy, RunDamaged: the run directory cannot be made, or gone on with.
+            InputChanged: the input is not what the run had read of it.
             OutputFailed: it cannot be written.
             Exception: what the input raised.
         """
@@ -132,7 +140,7 @@ class Crawler:
         """
         if isinstance(url, str):
             address(url)
-        only = self.config.model_copy(update={"links": LinksConfig(max_requests=1)})
+        only = self.config.model_copy(update={"links": LinksConfig(max_requests=1), "resume": False})
         async with Stream(self._new_run([url], buffered=True, config=only)) as stream:
             results = [result async for result in stream]
         if not results:
@@ -195,6 +203,8 @@ class Crawler:
             on_event=self._on_event,
             open_pool=self._open_pool,
             after=None if self._entered else self._close_pool,
+            sinks=self._sinks,
+            job=self._job,
         )
         self._run = Run(parts, seeds, before=before, buffered=buffered)
         return self._run

@@ -5,8 +5,9 @@ say so (`abandon`) without keeping anything alive.
 """
 
 import asyncio
+import os
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -15,31 +16,33 @@ from pydantic import JsonValue
 
 from browsercrawl.clock import Clock
 from browsercrawl.config import CrawlerConfig
+from browsercrawl.crawler.account import Account
 from browsercrawl.crawler.failures import LIMIT_S, Failures
+from browsercrawl.crawler.files import RunFiles, open_run
 from browsercrawl.crawler.handlers import HandlerTable
 from browsercrawl.crawler.sink import BUFFER_PER_PAGE, ResultBuffer, RunSink
 from browsercrawl.crawler.watch import watch
 from browsercrawl.dispatcher import Dispatcher, Seeds, Wiring
-from browsercrawl.errors import BrowsercrawlError, CrawlerClosed
+from browsercrawl.errors import BrowsercrawlError, CrawlerClosed, OutputFailed
 from browsercrawl.events import Emit, Event, RunFinished, RunStarted, Status, discard
-from browsercrawl.frontier import MemoryFrontier
 from browsercrawl.output import (
     ArtifactStore,
     EventLog,
     FinishReason,
-    Meter,
-    ResultWriter,
-    RunDirectory,
+    Projection,
+    Sink,
+    Space,
     Summary,
     redacted,
 )
-from browsercrawl.politeness import slot_rules
 from browsercrawl.pool import Pool
-from browsercrawl.pressure import read_memory
 from browsercrawl.redaction import redact_text
 from browsercrawl.result import Artifact, Result
 from browsercrawl.version import VERSION
 from browsercrawl.visit import CapturedFile, Visitor
+
+END_LIMIT_S = 10.0
+"""After a failure results get so long to be written; the rest stays in the run's outbox."""
 
 CLOSE_GRACE_S = 0.5
 """What user code still runs at a stop gets so long."""
@@ -52,6 +55,8 @@ class RunParts:
     Attributes:
         open_pool: returns the crawler's pool, started.
         after: awaited at the run's end, by a crawler that keeps nothing warm.
+        sinks: get each result's record.
+        job: the job as it was written, kept with a new run.
     """
 
     config: CrawlerConfig
@@ -60,6 +65,8 @@ class RunParts:
     on_event: Emit
     open_pool: Callable[[], Awaitable[Pool]]
     after: Callable[[], Awaitable[None]] | None
+    sinks: Sequence[Sink] = ()
+    job: str | None = None
 
 
 class RunState(Enum):
@@ -87,7 +94,6 @@ class Run:
             buffered: somebody will `take` the results.
         """
         self.summary: Summary | None = None
-        self._id = uuid.uuid4().hex[:16]
         self._parts = parts
         self._seeds = seeds
         self._before = before
@@ -97,14 +103,14 @@ class Run:
         self._takers = 0
         self._stop_reason: FinishReason | None = None
         self._buffer = ResultBuffer(parts.config.pages_max * BUFFER_PER_PAGE) if buffered else None
-        self._meter = Meter(parts.clock)
+        self._stop_detail: str | None = None
         self._task: asyncio.Task[None] | None = None
-        self._started_at = parts.clock.utc()
-        self._started = parts.clock.now()
         self._log: EventLog | None = None
-        self._frontier = MemoryFrontier(
-            clock=parts.clock, rules_of=slot_rules(parts.config.host), requests_max=parts.config.links.max_requests
-        )
+        self._space: Space | None = None
+        self._files: RunFiles | None = None
+        self._artifacts: ArtifactStore | None = None
+        self._account: Account | None = None
+        self._impatience: asyncio.Task[None] | None = None
         self._dispatcher: Dispatcher | None = None
         self._opening: asyncio.Future[Pool] | None = None
         self._pool: Pool | None = None
@@ -208,8 +214,9 @@ class Run:
 
     def status(self) -> Status:
         """Return how the run stands, or how it ended."""
-        if self._state is not RunState.OVER and self._pool is not None:
-            self._last_status = self._status_now(self._pool)
+        if self._state is not RunState.OVER and self._pool is not None and self._account is not None:
+            active = self._dispatcher.active if self._dispatcher else 0
+            self._last_status = self._account.status(self._pool, active=active)
         return self._last_status
 
     # --- the run itself --------------------------------------------------------------------------------------------
@@ -217,8 +224,7 @@ class Run:
     def _begin(self) -> None:
         if self._state is RunState.NEW:
             self._state = RunState.RUNNING
-            self._started_at, self._started = self._parts.clock.utc(), self._parts.clock.now()
-            self._task = asyncio.create_task(self._run(), name=f"run {self._id}")
+            self._task = asyncio.create_task(self._run(), name="run")
             self._task.add_done_callback(lambda _: self._end())
 
     def _end(self) -> None:
@@ -233,6 +239,26 @@ class Run:
             self._dispatcher.stop(drain_s)
         elif self._opening is not None:
             self._opening.cancel()
+        if self._impatience is not None:
+            self._impatience.cancel()
+        if self._task is not None and not self._task.done():
+            self._impatience = self._task.get_loop().create_task(self._wait_patiently(drain_s), name="drain deadline")
+
+    async def _wait_patiently(self, drain_s: float) -> None:
+        await self._parts.clock.sleep(drain_s)
+        self._lose_patience()
+
+    def _lose_patience(self) -> None:
+        """From now on nothing waits for room on the disk; what has room goes on as before."""
+        if self._space is not None:
+            self._space.give_up()
+        if self._files is not None:
+            self._files.give_up()
+
+    def _on_limit(self, reason: FinishReason, detail: str) -> None:
+        if not self._is_stopping():
+            self._stop_detail = detail
+            self._request_stop(reason, self._parts.config.drain_s)
 
     def _is_stopping(self) -> bool:
         return self._stop_reason is not None
@@ -241,37 +267,69 @@ class Run:
         if self._before is not None:
             await self._before.close()
             self._before = None
-        async with AsyncExitStack() as stack:
-            await self._carry_out(stack)
+        try:
+            async with AsyncExitStack() as stack:
+                await self._carry_out(stack)
+        finally:
+            if (waiting := self._impatience) is not None:
+                waiting.cancel()
+                await asyncio.wait({waiting})
 
     async def _carry_out(self, stack: AsyncExitStack) -> None:
         parts, config = self._parts, self._parts.config
-        directory = self._make_directory(stack)
+        self._space = Space(clock=parts.clock, emit=self.emit, on_change=self._wake)
+        self._files = files = await open_run(stack, config, clock=parts.clock, space=self._space, job=parts.job)
+        stack.callback(self._leave_directory, files)
         self._log = EventLog(
-            run_id=self._id,
+            run_id=files.run_id,
             clock=parts.clock,
-            path=directory.events if directory else None,
+            path=files.directory.events if files.directory else None,
             listeners=[] if parts.on_event is discard else [parts.on_event],
         )
         stack.push_async_callback(self._log.close)
         if parts.after is not None:  # before the log is closed, which shall hold the browser's end as well
             stack.push_async_callback(parts.after)
-        writer = ResultWriter(directory.results) if directory else None
-        if writer is not None:
-            stack.push_async_callback(writer.close)
-        self.emit(
-            RunStarted(version=VERSION, profile=config.profile, concurrency=config.pages_max, options=_options(config))
-        )
+        await self._prepare(files)
+        projection = self._project(files)
+        if projection is not None:
+            projection.start(on_failure=self._fail, on_room=self._wake)
+            stack.push_async_callback(_end_quietly, projection)
+        stack.callback(self._lose_patience)  # what ends the run must not wait for room on the disk
         try:
             self._pool = await self._open_pool()
             if self._pool is not None:
-                await self._crawl(self._pool, writer, ArtifactStore(directory.artifacts) if directory else None)
-            if writer is not None:
-                await writer.close()  # before the summary: it must not speak of lines that are not there
+                await self._crawl(self._pool, files, projection)
+            if projection is not None:
+                await projection.close()  # before the summary: it must not speak of lines that are not there
         except Exception as error:
-            self._finish(FinishReason.FAILED, directory, detail=_described(error))
-            raise
-        self._finish(self._reason(), directory, detail=None)
+            if isinstance(error, OutputFailed) and self._is_stopping():  # it waits for room no longer
+                self._stop_detail = error.message
+            else:
+                with suppress(OutputFailed):
+                    await self._finish(FinishReason.FAILED, detail=_described(error))
+                raise
+        await self._finish(await self._reason(), detail=self._detail())
+
+    async def _prepare(self, files: RunFiles) -> None:
+        """Open the books; tell that the run begins."""
+        config, clock = self._parts.config, self._parts.clock
+        self._account = Account(files, clock=clock, config=config.limits, on_limit=self._on_limit)
+        if files.directory is not None:
+            assert self._space is not None, "made before the files"
+            self._artifacts = ArtifactStore(files.directory.artifacts, space=self._space)
+            await self._account.measure(self._artifacts)
+        await files.frontier.note({"finish_reason": ""})
+        self.emit(
+            RunStarted(
+                version=VERSION,
+                profile=config.profile,
+                concurrency=config.pages_max,
+                options=_options(config),
+                resumed=files.resumed,
+                finished=files.frontier.counts().finished,
+                returned=files.returned,
+            )
+        )
 
     async def _open_pool(self) -> Pool | None:
         """Return the pool; None when the run was stopped before or while the browser was launched."""
@@ -287,26 +345,42 @@ class Run:
         finally:
             self._opening = None
 
-    async def _crawl(self, pool: Pool, writer: ResultWriter | None, store: ArtifactStore | None) -> None:
-        parts = self._parts
+    def _project(self, files: RunFiles) -> Projection | None:
+        """Make what writes the results; None when nobody wants any."""
+        assert self._space is not None, "made before the files"
+        if files.results is None and not self._parts.sinks:
+            return None
+        return Projection(
+            files.frontier,
+            file=files.results,
+            sinks=self._parts.sinks,
+            space=self._space,
+            clock=self._parts.clock,
+            emit=self.emit,
+        )
+
+    async def _crawl(self, pool: Pool, files: RunFiles, projection: Projection | None) -> None:
+        parts, account = self._parts, self._account
+        assert account is not None, "opened before the pool"
         visitor = Visitor(clock=parts.clock, emit=self.emit)
         on_failed = parts.handlers.on_failed
         failures = Failures(on_failed, emit=self.emit, on_room=self._wake) if on_failed else None
-        sink = RunSink(self._meter, writer=writer, buffer=self._buffer, failures=failures)
+        artifacts = self._artifacts
 
         async def store_file(request_id: str, file: CapturedFile) -> Artifact:
-            assert store is not None, "wired only with a store"
-            return await store.write(request_id, file.name, data=file.body, extension=file.extension)
+            assert artifacts is not None, "wired only with a store"
+            return await artifacts.write(request_id, file.name, data=file.body, extension=file.extension)
 
         wiring = Wiring(
-            frontier=self._frontier,
+            owner=f"{files.run_id}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+            frontier=files.frontier,
             pool=pool,
             visitor=visitor,
-            sink=sink,
+            sink=RunSink(projection=projection, buffer=self._buffer, failures=failures, on_result=account.count),
             handlers=parts.handlers,
             clock=parts.clock,
             emit=self.emit,
-            store_file=store_file if store else None,
+            store_file=store_file if artifacts else None,
         )
         self._dispatcher = dispatcher = Dispatcher(wiring, parts.config)
         if self._is_stopping():  # asked for in the very moment the browser was up
@@ -318,112 +392,86 @@ class Run:
                 status=self.status,
                 every_s=parts.config.status_every_s,
                 recent_handlers=lambda: visitor.take_recent_handlers() + ["the input"] * dispatcher.take_pulled(),
+                on_tick=account.look,
             ),
             name="pulse",
         )
+        helpers = {pulse}
+        if files.directory is not None:
+            helpers.add(asyncio.create_task(account.keep(parts.config.status_every_s), name="books"))
         try:
             await dispatcher.run(self._seeds)
         finally:
-            pulse.cancel()
-            await asyncio.wait({pulse})
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.wait(helpers)
             if failures is not None:
                 await failures.close(limit_s=CLOSE_GRACE_S if dispatcher.stopping else LIMIT_S)
-        if not pulse.cancelled():
-            pulse.result()  # it ends by itself only with an error
+        for helper in helpers:
+            if not helper.cancelled():
+                helper.result()  # it ends by itself only with an error
 
-    def _finish(self, reason: FinishReason, directory: RunDirectory | None, *, detail: str | None) -> None:
+    async def _finish(self, reason: FinishReason, *, detail: str | None) -> None:
         """Make the summary, tell it, write it."""
-        parts = self._parts
+        files, account = self._files, self._account
+        if files is None or account is None:
+            return
         if self._pool is not None:
             self.emit(self.status())
-        counts = self._frontier.counts()
-        totals = self._meter.totals()
-        dispatcher = self._dispatcher
-        self.summary = Summary(
-            **totals.model_dump(),
-            run_id=self._id,
-            finish_reason=reason,
-            finish_detail=detail or self._detail(),
-            links_skipped=dispatcher.links_skipped if dispatcher else {},
-            duplicates=counts.duplicates,
-            unfinished=counts.open,
-            started_at=self._started_at,
-            finished_at=parts.clock.utc(),
-            duration_s=round(parts.clock.now() - self._started, 3),
-            options=_options(parts.config),
-            run_dir=directory.path if directory else None,
+        self.summary = summary = await account.summary(
+            reason,
+            detail=detail,
+            options=_options(self._parts.config),
             events_dropped=self._log.dropped if self._log else 0,
         )
         self.emit(
             RunFinished(
                 finish_reason=reason,
-                succeeded=totals.succeeded,
-                failed=totals.failed,
-                skipped=totals.skipped,
-                unfinished=counts.open,
-                duplicates=counts.duplicates,
-                links_skipped=dict(self.summary.links_skipped),
-                duration_s=self.summary.duration_s,
+                succeeded=summary.succeeded,
+                failed=summary.failed,
+                skipped=summary.skipped,
+                unfinished=summary.unfinished,
+                duplicates=summary.duplicates,
+                links_skipped=dict(summary.links_skipped),
+                duration_s=summary.duration_s,
             )
         )
-        if directory is not None:
-            directory.write_summary(self.summary)
+        await account.close(reason)
+        if files.directory is not None:
+            files.directory.write_summary(summary)
 
-    def _reason(self) -> FinishReason:
+    async def _reason(self) -> FinishReason:
         if self._dispatcher is not None and self._dispatcher.stop_reason is not None:
             return FinishReason.HANDLER_STOP
-        return self._stop_reason or FinishReason.FINISHED
+        if self._stop_reason is not None or self._account is None:
+            return self._stop_reason or FinishReason.FINISHED
+        return await self._account.reason(self._dispatcher)
 
     def _detail(self) -> str | None:
-        if self._dispatcher is None:
-            return None
+        if self._dispatcher is None or self._stop_detail is not None:
+            return self._stop_detail
         if self._dispatcher.input_left:
             return f"max_requests ({self._parts.config.links.max_requests}) was reached; further input was not read"
         return self._dispatcher.stop_reason
+
+    def _fail(self, error: Exception) -> None:
+        if self._dispatcher is not None:  # else `Projection.close` tells
+            self._dispatcher.fail(error)
 
     def _wake(self) -> None:
         if self._dispatcher is not None:
             self._dispatcher.wake()
 
-    def _leave_directory(self, directory: RunDirectory) -> None:
-        if self._pool is None and self._task is not None and not self._is_stopping():
-            directory.discard()  # no browser: nothing happened that is worth keeping
-        else:
-            directory.close()
+    def _leave_directory(self, files: RunFiles) -> None:
+        # No browser: nothing happened that is worth keeping, unless in an earlier process.
+        if files.directory and self._pool is None and not files.resumed and not self._is_stopping():
+            files.directory.discard()
 
-    def _make_directory(self, stack: AsyncExitStack) -> RunDirectory | None:
-        config = self._parts.config
-        if config.output is None:
-            return None
-        directory = RunDirectory.create(config.output, options=_options(config))
-        stack.callback(self._leave_directory, directory)
-        return directory
 
-    def _status_now(self, pool: Pool) -> Status:
-        counts = self._frontier.counts()
-        totals = self._meter.totals()
-        pages = pool.statistics()
-        memory = read_memory()
-        return Status(
-            queued=counts.queued,
-            active=self._dispatcher.active if self._dispatcher else 0,
-            waiting=counts.waiting,
-            retrying=counts.retrying,
-            succeeded=totals.succeeded,
-            failed=totals.failed,
-            skipped=totals.skipped,
-            limit=pool.limit,
-            pages_per_s=round(self._meter.pages_per_s, 2),
-            phase_p50_s=totals.phase_p50_s,
-            phase_p95_s=totals.phase_p95_s,
-            memory_used_bytes=memory.used_bytes,
-            memory_limit_bytes=memory.limit_bytes,
-            memory_source=memory.source,
-            browsers=pages.browsers,
-            contexts=pages.contexts,
-            pages=pages.pages,
-            elapsed_s=round(self._parts.clock.now() - self._started, 3),
-        )
+async def _end_quietly(projection: Projection) -> None:
+    """Write what can be written; the rest stays in the outbox for whoever resumes the run."""
+    with suppress(BrowsercrawlError):
+        await projection.close(limit_s=END_LIMIT_S)
 
 
 def _options(config: CrawlerConfig) -> dict[str, JsonValue]:

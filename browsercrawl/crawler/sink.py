@@ -2,9 +2,11 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from browsercrawl.crawler.failures import Failures
-from browsercrawl.output import Meter, ResultWriter
+from browsercrawl.frontier import Record
+from browsercrawl.output import Projection, counts_of, result_line
 from browsercrawl.result import Outcome, Result
 
 BUFFER_PER_PAGE = 2
@@ -12,31 +14,47 @@ BUFFER_PER_PAGE = 2
 
 
 class RunSink:
-    """The `ResultSink` of a run."""
+    """The `ResultSink` of a run.
+
+    Args:
+        projection: writes the committed lines; None: nobody wants any.
+        buffer: for whoever streams the results.
+        failures: shows failed results to `on_failed`.
+        on_result: is told of each result.
+    """
 
     def __init__(
-        self, meter: Meter, *, writer: ResultWriter | None, buffer: "ResultBuffer | None", failures: Failures | None
+        self,
+        *,
+        projection: Projection | None,
+        buffer: "ResultBuffer | None",
+        failures: Failures | None,
+        on_result: Callable[[Result], None],
     ) -> None:
-        self._meter = meter
-        self._writer = writer
+        self._projection = projection
         self._buffer = buffer
         self._failures = failures
+        self._on_result = on_result
 
     def has_room(self) -> bool:
-        """Tell whether the stream's consumer and `on_failed` keep up, as far as there are any."""
-        return (self._buffer is None or self._buffer.has_room()) and (
-            self._failures is None or self._failures.has_room()
+        """Tell whether the writer, the stream's consumer and `on_failed` keep up, as far as there are any."""
+        return (
+            (self._projection is None or self._projection.has_room())
+            and (self._buffer is None or self._buffer.has_room())
+            and (self._failures is None or self._failures.has_room())
         )
 
-    async def put(self, result: Result) -> None:
-        """Take a result.
+    def record(self, result: Result) -> Record:
+        """Return what the frontier is to keep of a result."""
+        ending, counts = counts_of(result)
+        line = result_line(result).encode() if self._projection is not None else None
+        return Record(ending=ending, line=line, counts=counts)
 
-        Raises:
-            OutputFailed: it cannot be written.
-        """
-        self._meter.count_result(result)
-        if self._writer is not None:
-            await self._writer.write(result)
+    def put(self, result: Result) -> None:
+        """Take a result that is committed."""
+        self._on_result(result)
+        if self._projection is not None:
+            self._projection.wake()
         if self._failures is not None and result.outcome is Outcome.FAILED:
             self._failures.put(result)
         if self._buffer is not None:

@@ -19,7 +19,7 @@ from typing import Self
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.crawler.crawler import Crawler
 from browsercrawl.crawler.spool import Spool
-from browsercrawl.errors import CrawlerClosed, InternalError
+from browsercrawl.errors import ConfigError, CrawlerClosed, InternalError
 from browsercrawl.events import Event, RequestScheduled, Status
 from browsercrawl.ports import LaunchBrowser
 from browsercrawl.request import Request
@@ -56,8 +56,13 @@ class CrawlDispatcher:
         Args:
             config: as for `Crawler`.
             launch: starts the browser; None: Chromium through Playwright.
+
+        Raises:
+            ConfigError: `resume`: a task that has its result from an earlier process would have none here.
         """
         self._config = config or CrawlerConfig()
+        if self._config.resume:
+            raise ConfigError("CrawlDispatcher cannot resume a run; use Crawler(config).run(seeds)")
         self._launch = launch
         self._changed = threading.Condition()  # guards everything below, up to _loop
         self._tasks = Spool(Request, memory_max=TASKS_IN_MEMORY)

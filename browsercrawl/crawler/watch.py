@@ -18,8 +18,9 @@ async def watch(
     status: Callable[[], Status],
     every_s: float,
     recent_handlers: Callable[[], Sequence[str]],
+    on_tick: Callable[[], None],
 ) -> None:
-    """Emit status and blocked-loop events until cancelled.
+    """Emit status and blocked-loop events until cancelled, and call `on_tick` a few times a second.
 
     Args:
         clock: gives the time.
@@ -27,6 +28,7 @@ async def watch(
         status: how the run stands.
         every_s: between two status events.
         recent_handlers: names of the handlers that ran since the last call: one of them held the loop, if it was held.
+        on_tick: looks whether a limit was reached.
     """
     next_status = clock.now() + every_s
     while True:
@@ -36,6 +38,7 @@ async def watch(
         handlers = list(recent_handlers())
         if late_s > BLOCKED_S:
             emit(HandlerBlockedLoop(handlers=handlers, blocked_s=round(late_s, 3)))
+        on_tick()
         if clock.now() >= next_status:
             emit(status())
             next_status = clock.now() + every_s

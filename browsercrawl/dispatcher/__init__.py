@@ -1,7 +1,19 @@
 """The dispatcher: claims requests, lends them pages, settles what comes of it."""
 
 from browsercrawl.dispatcher.dispatcher import Dispatcher
-from browsercrawl.dispatcher.feed import Seed, Seeds
+from browsercrawl.dispatcher.feed import Batch, DurableSeeds, Seed, Seeds
+from browsercrawl.dispatcher.links import LINK
 from browsercrawl.dispatcher.wiring import Handlers, ResultSink, StoreFile, Wiring
 
-__all__ = ["Dispatcher", "Handlers", "ResultSink", "Seed", "Seeds", "StoreFile", "Wiring"]
+__all__ = [
+    "LINK",
+    "Batch",
+    "Dispatcher",
+    "DurableSeeds",
+    "Handlers",
+    "ResultSink",
+    "Seed",
+    "Seeds",
+    "StoreFile",
+    "Wiring",
+]

@@ -7,11 +7,12 @@ cancelled, because a committed request without a delivered result would be lost.
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from math import inf
 from typing import Any, TypeVar
 
 from browsercrawl.config import CrawlerConfig
-from browsercrawl.dispatcher.links import LinkFollower
+from browsercrawl.dispatcher.links import LINK, LinkFollower
 from browsercrawl.dispatcher.settle import Again, Ending, Finished, History, decide, error_info, result_of
 from browsercrawl.dispatcher.wiring import Wiring
 from browsercrawl.errors import (
@@ -35,19 +36,19 @@ from browsercrawl.events import (
     VisitStarted,
     VisitSucceeded,
 )
-from browsercrawl.frontier import Claim, Verdict
-from browsercrawl.politeness import HostBackoff, VisitGaps, retry_after_s, retry_delay_s, slot_rules
+from browsercrawl.frontier import Claim, HostUpdate, Verdict
+from browsercrawl.politeness import VisitGaps, host_deferral_s, retry_after_s, retry_delay_s, slot_rules
 from browsercrawl.pool import Lease
 from browsercrawl.request import Request
-from browsercrawl.result import Artifact, Outcome, Phase, SkipReason, Timings
+from browsercrawl.result import Artifact, Outcome, Phase, Timings
 from browsercrawl.urls import shown
-from browsercrawl.visit import PhaseTimes, VisitOutcome, VisitPlan
+from browsercrawl.visit import NO_RULE, PhaseTimes, VisitOutcome, VisitPlan
 
 T = TypeVar("T")
 
 
 class Attempts:
-    """Carries out claims; keeps what outlasts a single attempt of a request.
+    """Carries out claims.
 
     Attributes:
         stop_reason: what the handler said that asked for the end of the run; None while none did.
@@ -58,15 +59,8 @@ class Attempts:
         self._w = wiring
         self._config = config
         self._links = LinkFollower(config.links)
-        self._backoff = HostBackoff(config.host)
         self._gaps = VisitGaps(slot_rules(config.host))
         self._silent_at = -inf
-        self._histories: dict[str, History] = {}
-
-    @property
-    def links_skipped(self) -> dict[SkipReason, int]:
-        """Links kept out of the frontier so far, by reason."""
-        return dict(sorted(self._links.skipped.items()))
 
     async def carry_out(self, claim: Claim, *, alone: bool) -> None:
         """Visit a claimed request and settle what comes of it.
@@ -80,6 +74,7 @@ class Attempts:
             OutputFailed: the result cannot be stored.
         """
         asked_at = self._w.clock.now()
+        history = History.of(claim)
         try:
             plan = self._plan(claim.request)
             lease = await self._acquire(claim.request)
@@ -91,32 +86,38 @@ class Attempts:
                 await self._w.frontier.release(claim, spent=False)
                 raise
             outcome = VisitOutcome(phase=Phase.LEASE, times=PhaseTimes(), error=error)
-            await finish(self._settle(claim, outcome, lease_s=self._w.clock.now() - asked_at, alone=alone))
+            history.add(claim, outcome, lease_s=self._w.clock.now() - asked_at)
+            await finish(self._settle(claim, outcome, history, alone=alone))
             return
         condemned: str | None = "cancelled"
         try:
             lease_s = self._w.clock.now() - asked_at
             try:
-                outcome = await self._visit(claim, lease, plan)
+                outcome = await self._visit(claim, lease, plan, history)
             except asyncio.CancelledError:
                 await finish(self._w.frontier.release(claim, spent=False))
                 raise
             condemned = outcome.condemned
-            await finish(self._settle(claim, outcome, lease_s=lease_s, alone=alone))
+            history.add(claim, outcome, lease_s=lease_s)
+            await finish(self._settle(claim, outcome, history, alone=alone))
         finally:
             await finish(lease.release(condemned=condemned))
 
     def _plan(self, request: Request) -> VisitPlan:
-        handler = self._w.handlers.of(request.label)
-        return VisitPlan.of(request, self._config.visit, handler=handler, follow=self._links.follows)
+        rules = self._config.rules
+        rule = next((rule for rule in rules if rule.matches(request.url, request.label)), NO_RULE) if rules else NO_RULE
+        label = request.label
+        if rule.handler is not None and (label is None or rule.label is not None):
+            label = rule.handler
+        handler = self._w.handlers.of(label)
+        return VisitPlan.of(request, self._config.visit, rule=rule, handler=handler, follow=self._links.follows)
 
     async def _acquire(self, request: Request) -> Lease:
         isolation = request.isolation or self._config.pool.isolation
         return await self._w.pool.acquire(request.session_key, isolation=isolation)
 
-    async def _visit(self, claim: Claim, lease: Lease, plan: VisitPlan) -> VisitOutcome:
+    async def _visit(self, claim: Claim, lease: Lease, plan: VisitPlan, history: History) -> VisitOutcome:
         request = claim.request
-        history = self._histories.setdefault(request.id, History())
         history.politeness_s += await self._keep_gap(request.address.host)
         self._w.emit(VisitStarted(request_id=request.id, url=request.url, attempt=claim.attempt, lease_id=lease.id))
         history.started_at = history.started_at or self._w.clock.utc()
@@ -135,9 +136,7 @@ class Attempts:
             return VisitOutcome(phase=outcome.phase, times=outcome.times, error=lost, condemned=lost.kind)
         return outcome
 
-    async def _settle(self, claim: Claim, outcome: VisitOutcome, *, lease_s: float, alone: bool) -> None:
-        history = self._histories.setdefault(claim.request.id, History())
-        history.add(claim, outcome, lease_s=lease_s)
+    async def _settle(self, claim: Claim, outcome: VisitOutcome, history: History, *, alone: bool) -> None:
         error = outcome.error
         if alone and error is not None and disposition_of(error) is Disposition.PUT_BACK:
             history.deaths_alone += 1
@@ -151,12 +150,11 @@ class Attempts:
         )
         if error is not None:
             self._tell_failure(claim, outcome, error, decision)
-        if isinstance(error, HostUnavailable):
-            await self._defer_host(claim, error)
+        host = self._host_update(claim, error)
         if isinstance(decision, Again):
-            await self._again(claim, decision)
+            await self._again(claim, decision, history, host)
         else:
-            await self._complete(claim, outcome, history)
+            await self._complete(claim, outcome, history, host)
 
     async def _keep_gap(self, host: str) -> float:
         """Keep the host's delay also where the page came later than the claim; returns the seconds waited."""
@@ -181,17 +179,23 @@ class Attempts:
             return True
         return isinstance(error, DeadlineExceeded) and now - self._silent_at < outcome.times.navigate_s
 
-    async def _defer_host(self, claim: Claim, error: HostUnavailable) -> None:
-        host = claim.request.address.host
+    def _host_update(self, claim: Claim, error: BrowsercrawlError | None) -> HostUpdate | None:
+        """Tell what the outcome says about the host: it asks for a pause, it served us after a refusal, or nothing."""
+        if error is None:
+            return HostUpdate() if claim.refusals else None
+        if not isinstance(error, HostUnavailable):
+            return None
         asked_s = retry_after_s(error.retry_after, now_utc=self._w.clock.utc()) if error.retry_after else None
-        delay_s = self._backoff.deferral_s(host, asked_s=asked_s, now=self._w.clock.now())
-        await self._w.frontier.defer(host, delay_s)
-        self._w.emit(HostDeferred(host=host, delay_s=round(delay_s, 3), reason=error.message))
+        defer_s = host_deferral_s(self._config.host, claim.refusals + 1, asked_s=asked_s)
+        host = claim.request.address.host
+        self._w.emit(HostDeferred(host=host, delay_s=round(defer_s, 3), reason=error.message))
+        return HostUpdate(defer_s=defer_s, refusals=claim.refusals + 1)
 
-    async def _again(self, claim: Claim, decision: Again) -> None:
+    async def _again(self, claim: Claim, decision: Again, history: History, host: HostUpdate | None) -> None:
         # Also when its host is deferred: that pause may be none at all, and the two pass together.
         delay_s = retry_delay_s(self._config.retry, claim.attempt) if decision.spent else 0.0
-        await self._w.frontier.release(claim, delay_s=delay_s, spent=decision.spent)
+        memo = history.memo()
+        await self._w.frontier.release(claim, delay_s=delay_s, spent=decision.spent, memo=memo, host=host)
         self._w.emit(
             RetryScheduled(
                 request_id=claim.request.id,
@@ -202,26 +206,12 @@ class Attempts:
             )
         )
 
-    async def _complete(self, claim: Claim, outcome: VisitOutcome, history: History) -> None:
+    async def _complete(self, claim: Claim, outcome: VisitOutcome, history: History, host: HostUpdate | None) -> None:
         request = claim.request
         succeeded = outcome.error is None and outcome.skip_reason is None
         files = await self._store(request, outcome) if succeeded else []
-        children = self._children(request, outcome) if succeeded else []
-        verdicts = await self._w.frontier.complete(claim, links=children)
-        if verdicts is None:  # the claim ran out meanwhile: whoever holds the next one gives the result
-            return
-        self._histories.pop(request.id, None)
-        self.announce(children, verdicts)
-        if full := verdicts.count(Verdict.FULL):
-            self._links.skipped[SkipReason.MAX_REQUESTS] += full
+        children, left_out = self._children(request, outcome) if succeeded else ([], {})
         timings = history.timings(total_s=self._w.clock.now() - claim.stored_at)
-        if succeeded:
-            self._backoff.forgive(request.address.host)
-            self._tell_success(claim, outcome, timings)
-        if outcome.skip_reason is not None:
-            self._w.emit(RequestSkipped(request_id=request.id, url=request.url, reason=outcome.skip_reason))
-        if outcome.stop:
-            self.stop_reason = outcome.skip_reason or "stop"
         ending = Ending(
             outcome=Outcome.SUCCEEDED if succeeded else Outcome.FAILED if outcome.error else Outcome.SKIPPED,
             attempts=claim.attempt if history.started_at is not None else 0,
@@ -233,20 +223,34 @@ class Attempts:
             skip_reason=outcome.skip_reason,
             artifacts=files,
         )
-        await self._w.sink.put(result_of(request, ending))
+        result = result_of(request, ending)
+        record = self._w.sink.record(result)
+        record = replace(record, counts={**record.counts, **left_out})
+        verdicts = await self._w.frontier.complete(claim, record=record, links=children, host=host)
+        if verdicts is None:  # the claim ran out meanwhile: whoever holds the next one gives the result
+            return
+        self.announce(children, verdicts)
+        if succeeded:
+            self._tell_success(claim, outcome, timings)
+        if outcome.skip_reason is not None:
+            self._w.emit(RequestSkipped(request_id=request.id, url=request.url, reason=outcome.skip_reason))
+        if outcome.stop:
+            self.stop_reason = outcome.skip_reason or "stop"
+        self._w.sink.put(result)
 
     async def _store(self, request: Request, outcome: VisitOutcome) -> list[Artifact]:
         if self._w.store_file is None:
             return []
         return [await self._w.store_file(request.id, file) for file in outcome.files]
 
-    def _children(self, request: Request, outcome: VisitOutcome) -> list[Request]:
+    def _children(self, request: Request, outcome: VisitOutcome) -> tuple[list[Request], dict[str, int]]:
+        """Return the requests that a visit found, and how many links were left out, by `link.<reason>`."""
         found = outcome.snapshot.links if outcome.snapshot and self._links.follows else ()
         if not (found or outcome.found_links):
-            return list(outcome.requests)
+            return list(outcome.requests), {}
         final_url = outcome.snapshot.url if outcome.snapshot else request.url
-        links = self._links.requests(request, final_url, links=found, asked_for=outcome.found_links)
-        return [*outcome.requests, *links]
+        links, left_out = self._links.requests(request, final_url, links=found, asked_for=outcome.found_links)
+        return [*outcome.requests, *links], {f"{LINK}{reason}": number for reason, number in left_out.items()}
 
     def announce(self, requests: Sequence[Request], verdicts: Sequence[Verdict]) -> None:
         """Tell the log which of these requests were stored."""

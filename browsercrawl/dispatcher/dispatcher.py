@@ -15,14 +15,14 @@ from itertools import count
 
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.dispatcher.attempt import Attempts
-from browsercrawl.dispatcher.feed import Seed, Seeds, batches, request_of
+from browsercrawl.dispatcher.feed import Batch, Seed, Seeds, batches, request_of
 from browsercrawl.dispatcher.settle import Ending, failed_input, result_of
 from browsercrawl.dispatcher.wiring import Wiring
-from browsercrawl.errors import BrowsercrawlError, InputError, InvalidURL
-from browsercrawl.events import RequestRefused, RequestSkipped
-from browsercrawl.frontier import Claim, Verdict
+from browsercrawl.errors import BrowsercrawlError, InputError, InvalidURL, OutputFailed
+from browsercrawl.events import Event, RequestRefused, RequestSkipped
+from browsercrawl.frontier import Claim, Refusal, Verdict
 from browsercrawl.request import Request
-from browsercrawl.result import Outcome, SkipReason
+from browsercrawl.result import Outcome, Result, SkipReason
 from browsercrawl.urls import fingerprint
 
 FEED_WINDOW = 1_000
@@ -34,6 +34,8 @@ FEED_END_S = 5.0
 SUSPECT_STALLS = 2
 """A request put back so often is visited alone."""
 
+_TOO_MANY = {Verdict.FULL: SkipReason.MAX_REQUESTS, Verdict.HOST_FULL: SkipReason.MAX_PER_HOST}
+
 CLAIM_S = 7_200.0
 """A claim outlives the longest deadline (one hour) and everything around it; the loop ends visits much earlier."""
 
@@ -44,7 +46,6 @@ class Dispatcher:
     def __init__(self, wiring: Wiring, config: CrawlerConfig) -> None:
         self._w = wiring
         self._config = config
-        self._owner = "dispatcher"
         self._attempts = Attempts(wiring, config)
         self._wake = asyncio.Event()
         self._visits: dict[asyncio.Task[None], Claim] = {}
@@ -63,11 +64,6 @@ class Dispatcher:
     def active(self) -> int:
         """Visits between claim and release."""
         return len(self._visits)
-
-    @property
-    def links_skipped(self) -> dict[SkipReason, int]:
-        """Links kept out of the frontier so far, by reason."""
-        return self._attempts.links_skipped
 
     @property
     def stop_reason(self) -> str | None:
@@ -100,6 +96,12 @@ class Dispatcher:
         self._wake.set()
         self._feed_room.set()
 
+    def fail(self, error: BaseException) -> None:
+        """Stop, and let `run` raise this; the first one counts."""
+        if self._failure is None:
+            self._failure = error
+        self.stop(self._config.drain_s)
+
     async def run(self, seeds: Seeds) -> None:
         """Crawl until the input has ended and every request has its result, or until stopped.
 
@@ -123,7 +125,8 @@ class Dispatcher:
 
     async def _feed(self, seeds: Seeds) -> None:
         try:
-            async with aclosing(batches(seeds)) as cut:
+            mark = (await self._w.frontier.notes()).get("input")
+            async with aclosing(batches(seeds, mark)) as cut:
                 async for batch in cut:
                     self._pulled = True
                     await self._wait_for_feed_room()
@@ -151,36 +154,43 @@ class Dispatcher:
         counts = self._w.frontier.counts()
         return counts.queued + counts.waiting + counts.retrying
 
-    async def _schedule_seeds(self, batch: list[Seed]) -> bool:
-        """Store a batch of seeds; returns whether the frontier takes more."""
+    async def _schedule_seeds(self, batch: Batch) -> bool:
+        """Store a batch of seeds and how far the input was read; returns whether the frontier takes more."""
         requests: list[Request] = []
-        for seed in batch:
+        refused: list[tuple[Result, Event]] = []
+        for seed in batch.seeds:
             try:
                 if isinstance(seed, InputError):
                     raise seed
-                requests.append(request_of(seed))
+                requests.append(request_of(seed, self._config.links))
             except (InputError, InvalidURL) as error:
-                await self._refuse_seed(seed, error)
-        refused: set[str] = set()
-        verdicts = await self._w.frontier.schedule(requests)
+                self._refuse(refused, seed, error)
+        verdicts = await self._w.frontier.schedule(requests, again=batch.again)
         self._attempts.announce(requests, verdicts)
         self.wake()
         for request, verdict in zip(requests, verdicts, strict=True):
-            if verdict is Verdict.FULL and request.id not in refused:
-                refused.add(request.id)
-                await self._skip(request, SkipReason.MAX_REQUESTS)
-        return not refused
+            if verdict in _TOO_MANY:
+                self._skip(refused, request, _TOO_MANY[verdict])
+        refusals = [Refusal(id=result.request_id, record=self._w.sink.record(result)) for result, _ in refused]
+        recorded = await self._w.frontier.refuse(refusals, mark=batch.mark)
+        for (result, event), is_new in zip(refused, recorded, strict=True):
+            if is_new:
+                self._w.emit(event)
+                self._w.sink.put(result)
+        return Verdict.FULL not in verdicts
 
-    async def _refuse_seed(self, seed: Seed, error: BrowsercrawlError) -> None:
+    def _refuse(self, refused: list[tuple[Result, Event]], seed: Seed, error: BrowsercrawlError) -> None:
         text = seed if isinstance(seed, str) else seed.text if isinstance(seed, InputError) else ""
-        request_id = fingerprint(f"input {next(self._inputs)} {text}")
-        self._w.emit(RequestRefused(request_id=request_id, url=text, kind=error.kind, message=error.message))
-        await self._w.sink.put(failed_input(text, error, finished_at=self._w.clock.utc(), request_id=request_id))
+        # The same place of the same input gives the same id, so that reading it again gives no second result.
+        place = (seed.place if isinstance(seed, InputError) else "") or f"input {next(self._inputs)}"
+        result = failed_input(text, error, finished_at=self._w.clock.utc(), request_id=fingerprint(f"{place} {text}"))
+        event = RequestRefused(request_id=result.request_id, url=text, kind=error.kind, message=error.message)
+        refused.append((result, event))
 
-    async def _skip(self, request: Request, reason: SkipReason) -> None:
-        self._w.emit(RequestSkipped(request_id=request.id, url=request.url, reason=reason))
+    def _skip(self, refused: list[tuple[Result, Event]], request: Request, reason: SkipReason) -> None:
         ending = Ending(outcome=Outcome.SKIPPED, attempts=0, skip_reason=reason, finished_at=self._w.clock.utc())
-        await self._w.sink.put(result_of(request, ending))
+        event = RequestSkipped(request_id=request.id, url=request.url, reason=reason)
+        refused.append((result_of(request, ending), event))
 
     # --- the loop ------------------------------------------------------------------------------------------------
 
@@ -193,7 +203,7 @@ class Dispatcher:
             room = self._room()
             if room > 0:
                 claims = await self._w.frontier.claim(
-                    owner=self._owner, limit=room, lease_s=CLAIM_S, warm=self._w.pool.warm
+                    owner=self._w.owner, limit=room, lease_s=CLAIM_S, warm=self._w.pool.warm
                 )
                 for claim in claims:
                     self._begin(claim)
@@ -244,16 +254,10 @@ class Dispatcher:
         self._visits.pop(task)
         self._suspect_running = False
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._fail(error)
+            self.fail(error)
         elif self._attempts.stop_reason is not None and not self.stopping:
             self.stop(self._config.drain_s)
         self.wake()
-
-    def _fail(self, error: BaseException) -> None:
-        """Remember the first failure of the run itself and begin to stop."""
-        if self._failure is None:
-            self._failure = error
-        self.stop(self._config.drain_s)
 
     async def _drain(self) -> None:
         """Wait for open visits until the drain deadline, which a second stop may bring forward."""
@@ -272,6 +276,9 @@ class Dispatcher:
             for task in self._visits:
                 task.cancel()
             await asyncio.wait(self._visits)
-        for claim in claims:  # a visit cancelled before its first step released nothing; settled claims stay so
-            await self._w.frontier.release(claim, spent=False)
+        try:
+            for claim in claims:  # a visit cancelled before its first step released nothing; settled claims stay so
+                await self._w.frontier.release(claim, spent=False)
+        except OutputFailed as error:  # no room on the disk: whoever opens the run next returns the claims
+            self._failure = self._failure or error
         await self._w.visitor.close()

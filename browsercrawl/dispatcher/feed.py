@@ -1,27 +1,78 @@
-"""Back-pressured input: seeds are pulled only as fast as the frontier empties."""
+"""Back-pressured input: seeds are pulled only as fast as the frontier empties.
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+With each batch goes a mark that tells how far the input was read once the batch is stored. It is stored with it, so
+that a run that is resumed goes on from there.
+"""
 
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Protocol, cast, runtime_checkable
+
+from browsercrawl.config import LinksConfig
 from browsercrawl.errors import InputError, InvalidURL
 from browsercrawl.request import Request
-from browsercrawl.urls import address
 
 Seed = str | Request | InputError
 """A URL, a request, or a line of input that could not be read (it becomes a failed result)."""
 
-Seeds = Iterable[Seed] | AsyncIterable[Seed]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Some seeds in a row.
+
+    Attributes:
+        mark: where the input goes on after them, in its own words.
+        again: the run has read them before (a program's iterable starts anew when the run is resumed).
+    """
+
+    seeds: Sequence[Seed]
+    mark: str
+    again: bool = False
+
+
+@runtime_checkable
+class DurableSeeds(Protocol):
+    """Input that can be read from any place in it, such as a file."""
+
+    def batches(self, mark: str | None) -> AsyncIterator[Batch]:
+        """Read on from a mark that an earlier batch carried; None: from the beginning.
+
+        Raises:
+            InputChanged: what was read before is not what stands there now.
+        """
+
+
+Seeds = Iterable[Seed] | AsyncIterable[Seed] | DurableSeeds
 """Input of any length."""
 
 BATCH = 50
 """Seeds of a plain iterable taken at once before others get their turn on the event loop."""
 
 
-async def batches(seeds: Seeds) -> AsyncGenerator[list[Seed], None]:
+async def batches(seeds: Seeds, mark: str | None) -> AsyncGenerator[Batch, None]:
     """Cut the input into batches: 50 at a time of an iterable, one by one of an async iterable (the next may be late).
 
+    Args:
+        seeds: the input.
+        mark: of the last batch that the run has stored; None: none yet.
+
     Raises:
-        Whatever the iterable raises.
+        Whatever the input raises.
     """
+    if isinstance(seeds, DurableSeeds):
+        async with aclosing(cast("AsyncGenerator[Batch, None]", seeds.batches(mark))) as durable:
+            async for batch in durable:
+                yield batch
+        return
+    known, read = int(mark or 0), 0
+    async with aclosing(_pieces(seeds)) as pieces:
+        async for piece in pieces:
+            read += len(piece)
+            yield Batch(seeds=piece, mark=str(max(read, known)), again=read <= known)
+
+
+async def _pieces(seeds: Iterable[Seed] | AsyncIterable[Seed]) -> AsyncGenerator[list[Seed], None]:
     if isinstance(seeds, AsyncIterable):
         async for seed in seeds:
             yield [seed]
@@ -40,8 +91,12 @@ async def batches(seeds: Seeds) -> AsyncGenerator[list[Seed], None]:
         yield batch
 
 
-def request_of(seed: str | Request) -> Request:
+def request_of(seed: str | Request, links: LinksConfig) -> Request:
     """Make a request of a seed.
+
+    Args:
+        seed: a URL, or a request, which stays as it is.
+        links: tells which addresses are the same.
 
     Raises:
         InvalidURL: the string is no http or https URL.
@@ -50,5 +105,6 @@ def request_of(seed: str | Request) -> Request:
         return seed
     if not isinstance(seed, str):
         raise InvalidURL(f"a seed must be a URL or a Request, not {type(seed).__name__}")
-    address(seed)
-    return Request(url=seed)
+    if not (links.keep_fragments or links.sort_query):
+        return Request(url=seed)
+    return Request(url=seed, keep_fragment=links.keep_fragments, sort_query=links.sort_query)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Any
 
 from browsercrawl.config import LinksConfig
 from browsercrawl.errors import InvalidURL
@@ -14,15 +15,14 @@ Link = tuple[str, str | None]
 """A link's URL and the label its request shall have."""
 
 
-class LinkFollower:
-    """Turns links into requests and counts, by reason, those it keeps out.
+LINK = "link."
+"""Before the reason: how links that were left out are counted in the frontier's totals."""
 
-    Attributes:
-        skipped: links kept out of the frontier, by reason, over the whole run.
-    """
+
+class LinkFollower:
+    """Turns links into requests and counts, by reason, those it leaves out."""
 
     def __init__(self, config: LinksConfig) -> None:
-        self.skipped: Counter[SkipReason] = Counter()
         self._config = config
 
     @property
@@ -32,7 +32,7 @@ class LinkFollower:
 
     def requests(
         self, parent: Request, final_url: str, *, links: Iterable[str], asked_for: Iterable[Link]
-    ) -> list[Request]:
+    ) -> tuple[list[Request], Counter[SkipReason]]:
         """Make the requests of a page's links.
 
         Args:
@@ -42,21 +42,26 @@ class LinkFollower:
             asked_for: links a handler asked for: any depth, same scope.
 
         Returns:
-            Requests in document order, without repetitions within the page.
+            Requests in document order, without repetitions within the page; and how many links were left out, by
+            reason.
         """
+        left_out: Counter[SkipReason] = Counter()
         hosts = self._hosts(parent, final_url)
         chosen: dict[str, Link] = {}
         if self.follows:
             deep_enough = parent.depth >= self._config.depth
             for url in links:
-                self._sort_in(url, None, hosts, chosen, too_deep=deep_enough)
+                if reason := self._sort_in(url, None, hosts, chosen, too_deep=deep_enough):
+                    left_out[reason] += 1
         for url, label in asked_for:
-            self._sort_in(url, label, hosts, chosen, too_deep=False)
-        depth, session = parent.depth + 1, parent.session
-        return [
-            Request(url=url, session=session, label=label, depth=depth, parent_url=final_url)
-            for url, label in chosen.values()
-        ]
+            if reason := self._sort_in(url, label, hosts, chosen, too_deep=False):
+                left_out[reason] += 1
+        alike: dict[str, Any] = {"session": parent.session, "depth": parent.depth + 1, "parent_url": final_url}
+        if self._config.keep_fragments:
+            alike["keep_fragment"] = True
+        if self._config.sort_query:
+            alike["sort_query"] = True
+        return [Request(url=url, label=label, **alike) for url, label in chosen.values()], left_out
 
     def _hosts(self, parent: Request, final_url: str) -> set[str] | None:
         if self._config.scope == "any":
@@ -70,18 +75,20 @@ class LinkFollower:
 
     def _sort_in(
         self, url: str, label: str | None, hosts: set[str] | None, chosen: dict[str, Link], *, too_deep: bool
-    ) -> None:
+    ) -> SkipReason | None:
+        config = self._config
         try:
-            canonical, host, _ = address(url)
+            found = address(url, keep_fragment=config.keep_fragments, sort_query=config.sort_query)
         except InvalidURL:
-            self.skipped[SkipReason.INVALID_URL] += 1
-            return
+            return SkipReason.INVALID_URL
+        canonical = found.canonical
         if canonical in chosen:
             if label is not None:
                 chosen[canonical] = (chosen[canonical][0], label)
-        elif hosts is not None and host not in hosts:
-            self.skipped[SkipReason.OUT_OF_SCOPE] += 1
+        elif hosts is not None and found.host not in hosts:
+            return SkipReason.OUT_OF_SCOPE
         elif too_deep:
-            self.skipped[SkipReason.TOO_DEEP] += 1
+            return SkipReason.TOO_DEEP
         else:
             chosen[canonical] = (url, label)
+        return None

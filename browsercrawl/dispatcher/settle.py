@@ -1,7 +1,8 @@
 """What becomes of a request after a visit: a pure decision, and the result it leads to."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 from browsercrawl.errors import BrowsercrawlError, Disposition, ErrorKind, disposition_of
@@ -16,7 +17,7 @@ SPENDING = frozenset({Disposition.RETRY_SAME, Disposition.RETRY_FRESH, Dispositi
 
 @dataclass(slots=True)
 class History:
-    """What earlier attempts of a request left: kept only while the request is open and has been visited.
+    """What earlier attempts of a request left; travels in its claim's memo.
 
     Attributes:
         started_at: when its first visit began; None: no page was had yet.
@@ -32,6 +33,21 @@ class History:
     handle_s: float = 0.0
     capture_s: float = 0.0
     deaths_alone: int = 0
+
+    @classmethod
+    def of(cls, claim: Claim) -> "History":
+        """Read the memo of a claim."""
+        if not claim.memo:
+            return cls()
+        values = json.loads(claim.memo)
+        begun = values.pop("started_at")
+        return cls(started_at=datetime.fromisoformat(begun) if begun else None, **values)
+
+    def memo(self) -> str:
+        """Write it down for the next claim."""
+        values = asdict(self)
+        values["started_at"] = self.started_at.isoformat() if self.started_at else None
+        return json.dumps(values)
 
     def add(self, claim: Claim, outcome: VisitOutcome, *, lease_s: float) -> None:
         """Add one attempt's times."""

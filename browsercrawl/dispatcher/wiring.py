@@ -6,7 +6,7 @@ from typing import Protocol
 
 from browsercrawl.clock import Clock
 from browsercrawl.events import Emit
-from browsercrawl.frontier import Frontier
+from browsercrawl.frontier import Frontier, Record
 from browsercrawl.pool import Pool
 from browsercrawl.result import Artifact, Result
 from browsercrawl.visit import CapturedFile, Handler, Visitor
@@ -16,14 +16,13 @@ class ResultSink(Protocol):
     """Where results go. The dispatcher claims nothing while there is no room."""
 
     def has_room(self) -> bool:
-        """Tell whether the consumer keeps up."""
+        """Tell whether the consumers keep up, and there is room on the disk."""
 
-    async def put(self, result: Result) -> None:
-        """Take a result; must not wait for the consumer.
+    def record(self, result: Result) -> Record:
+        """Return what the frontier is to keep of a result, in the same step as its done mark."""
 
-        Raises:
-            OutputFailed: it cannot be stored; the run ends.
-        """
+    def put(self, result: Result) -> None:
+        """Take a result that is committed; does not wait."""
 
 
 class Handlers(Protocol):
@@ -43,8 +42,14 @@ StoreFile = Callable[[str, CapturedFile], Awaitable[Artifact]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wiring:
-    """The concepts a dispatcher works with. `store_file` None: files are not kept."""
+    """The concepts a dispatcher works with.
 
+    Attributes:
+        owner: whose the claims are; no other process has the name.
+        store_file: None: files are not kept.
+    """
+
+    owner: str
     frontier: Frontier
     pool: Pool
     visitor: Visitor

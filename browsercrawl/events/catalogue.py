@@ -22,7 +22,9 @@ from browsercrawl.events.models import (
     RequestScheduled,
     RequestSkipped,
     RetryScheduled,
+    RunContinued,
     RunFinished,
+    RunPaused,
     RunStarted,
     SandboxUnavailable,
     Status,
@@ -34,6 +36,8 @@ from browsercrawl.events.models import (
 
 EVENTS: tuple[type[Event], ...] = (
     RunStarted,
+    RunPaused,
+    RunContinued,
     RunFinished,
     Status,
     RequestRefused,

@@ -49,13 +49,36 @@ def discard(event: Event) -> None:
 
 
 class RunStarted(Event):
-    """A run begins; the options that matter, as they came out after profile and defaults."""
+    """A run begins, or goes on where an earlier process left it (`resumed`).
+
+    `options` came out after profile and defaults; `finished` requests have their results already; `returned` were being
+    visited when the earlier process ended, and wait again.
+    """
 
     name = "run.started"
     version: str
     profile: str
     concurrency: int
     options: dict[str, JsonValue]
+    resumed: bool = False
+    finished: int = 0
+    returned: int = 0
+
+
+class RunPaused(Event):
+    """The run cannot write: the disk is full. Nothing is claimed until it can; what is open is kept."""
+
+    name = "run.paused"
+    level = Level.ERROR
+    path: str
+    message: str
+
+
+class RunContinued(Event):
+    """The run can write again."""
+
+    name = "run.continued"
+    paused_s: float
 
 
 class RunFinished(Event):

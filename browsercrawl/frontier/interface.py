@@ -14,12 +14,16 @@ host not deferred. `claim` takes from ready lanes only, so nothing that waits fo
 Time passes for a store only when it is called: what has come due meanwhile (a pause, a delay, an expiry) then counts
 from the instant at which it was due. So how often a store is asked changes nothing.
 
-Several stores implement this (memory now; SQLite and PostgreSQL later): one conformance suite, all pass. Nothing here
-assumes that one process owns the store; every claim has an owner, an expiry and a token, and an old token is refused.
+Every change is one step: all of it or, on error, nothing; and when a method has returned, a durable store has it on
+disk. What a finished request leaves (its `Record`) is stored in the same step as its done mark: the line waits in the
+*outbox* until whoever writes `results.jsonl` has it safe (`lines`, `emptied`), and is counted in `totals`.
+
+Several stores implement this (memory, SQLite; PostgreSQL later): one conformance suite, all pass. Nothing here assumes
+that one process owns the store; every claim has an owner, an expiry and a token, and an old token is refused.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -32,8 +36,14 @@ class Verdict(StrEnum):
     STORED = "stored"
     DUPLICATE = "duplicate"
     """Its id is known already; nothing was stored, the duplicate was counted."""
-    FULL = "full"
+    FULL = "max_requests"
     """The frontier has stored `requests_max` requests; this one is refused."""
+    HOST_FULL = "max_per_host"
+    """`host_requests_max` requests of its host:port are stored; this one is refused."""
+
+
+REFUSED = frozenset({Verdict.FULL, Verdict.HOST_FULL})
+"""There was no room."""
 
 
 class SlotRules(Protocol):
@@ -53,6 +63,55 @@ RulesOf = Callable[[str], SlotRules]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What a finished request leaves.
+
+    Attributes:
+        ending: how it ended, such as `succeeded` or `failed.network`; counted in `totals`, and `take_back` goes by it.
+        line: for the outbox, without newline; None when nobody wants lines.
+        counts: what is counted in `totals` besides, such as `{"retried": 2}`.
+    """
+
+    ending: str
+    line: bytes | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A seed that gets its result without becoming a request; its id is known from then on.
+
+    Attributes:
+        id: 32 hexadecimal digits.
+    """
+
+    id: str
+    record: Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostUpdate:
+    """What a visit's outcome says about its host.
+
+    Attributes:
+        defer_s: hold the slot back for at least so long from now; a longer deferral that stands already stays.
+        refusals: consecutive refusals (429, 503) of the host, this one included; 0: it served us. The slot keeps the
+            largest number told; 0 clears it unless the slot was refused again since the claim was made.
+    """
+
+    defer_s: float = 0.0
+    refusals: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxLine:
+    """A line that waits to be written; `number` grows in commit order."""
+
+    number: int
+    line: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """The right to visit a request until `expires_at`.
 
@@ -67,6 +126,8 @@ class Claim:
         queued_s: time waited since it was stored, released or its claim expired, without what counts as politeness.
         politeness_s: of that wait, its own retry pause, and the time in its lane during which the slot was held back
             (delay, concurrency, deferral).
+        refusals: consecutive refusals of its host when it was claimed; see `HostUpdate`.
+        memo: what its last owner left with `release`; empty before, and kept when a claim expires.
     """
 
     request: Request
@@ -78,6 +139,8 @@ class Claim:
     stored_at: float
     queued_s: float
     politeness_s: float
+    refusals: int = 0
+    memo: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +172,32 @@ class FrontierCounts:
 
 
 class Frontier(Protocol):
-    """See the module's text. All methods are safe to call from one event loop at once; none blocks it."""
+    """See the module's text. All methods are safe to call from one event loop at once; none blocks it.
 
-    async def schedule(self, requests: Sequence[Request]) -> list[Verdict]:
-        """Store a batch, all of it or, on error, nothing.
+    Raises:
+        OutputFailed: (any of them) the store cannot be read or written, and was told not to wait for it any longer.
+    """
+
+    async def schedule(self, requests: Sequence[Request], *, again: bool = False) -> list[Verdict]:
+        """Store a batch.
+
+        Args:
+            requests: in the order in which they shall be visited, all else equal.
+            again: known ones are not counted as duplicates: the input is being read once more.
 
         Returns:
             One verdict per request, in order. A known id is a duplicate also when the frontier is full.
+        """
+
+    async def refuse(self, refusals: Sequence[Refusal], *, mark: str | None = None) -> list[bool]:
+        """Record seeds that get their result without a visit, and how far the input was read.
+
+        Args:
+            refusals: they count neither as stored nor as finished.
+            mark: what `notes` shall give as `input`; None: leave it.
+
+        Returns:
+            For each whether it is recorded now; False: its id was known, and nothing was stored for it.
         """
 
     async def claim(self, *, owner: str, limit: int, lease_s: float, warm: Collection[str] = ()) -> list[Claim]:
@@ -131,18 +213,28 @@ class Frontier(Protocol):
         Args:
             owner: name of the caller, for fencing and for counting.
             limit: at most so many, >= 1.
-            lease_s: the claim expires after so many seconds.
+            lease_s: the claim expires after so many seconds, or earlier when its owner is taken for dead.
             warm: session keys whose context is open.
         """
 
-    async def complete(self, claim: Claim, *, links: Sequence[Request] = ()) -> list[Verdict] | None:
-        """Finish a request and store the links found, in one step: all of it or, on error, nothing.
+    async def complete(
+        self, claim: Claim, *, record: Record, links: Sequence[Request] = (), host: HostUpdate | None = None
+    ) -> list[Verdict] | None:
+        """Finish a request: done mark, record, links found and the host's update, in one step.
 
         Returns:
             The links' verdicts; None when the claim is not valid any more: then nothing was changed.
         """
 
-    async def release(self, claim: Claim, *, delay_s: float = 0.0, spent: bool) -> bool:
+    async def release(
+        self,
+        claim: Claim,
+        *,
+        delay_s: float = 0.0,
+        spent: bool,
+        memo: str | None = None,
+        host: HostUpdate | None = None,
+    ) -> bool:
         """Give a request back to its lane.
 
         Args:
@@ -150,6 +242,8 @@ class Frontier(Protocol):
             delay_s: seconds before which it may not be claimed again; the rest of its lane goes on meanwhile.
             spent: True: an attempt was spent (a retry); False: a put-back, a stall is counted and it goes behind all
                 requests without stalls.
+            memo: for the next claim; None: as it was.
+            host: what the visit says about the host.
 
         Returns:
             False when the claim is not valid any more: then nothing was changed.
@@ -167,4 +261,31 @@ class Frontier(Protocol):
         """
 
     def counts(self) -> FrontierCounts:
-        """Return the counts; costs constant time."""
+        """Return the counts as the last call of another method left them; costs constant time and never waits."""
+
+    async def totals(self) -> dict[str, int]:
+        """Return what was counted so far, by name.
+
+        That is the records' `ending`, their `counts`, and `link.<verdict>` for links that `complete` refused as FULL or
+        HOST_FULL.
+        """
+
+    async def lines(self, limit: int) -> list[OutboxLine]:
+        """Return the first `limit` lines of the outbox, in commit order; they stay in it."""
+
+    async def emptied(self, *, upto: int, size: int) -> None:
+        """Take the lines up to this number out of the outbox.
+
+        Args:
+            upto: of the last line that is safe.
+            size: of the file of lines, in bytes; `notes` gives it as `results_size`.
+        """
+
+    async def note(self, values: Mapping[str, str]) -> None:
+        """Remember values by name, such as the run's id, for whoever opens the store next."""
+
+    async def notes(self) -> dict[str, str]:
+        """Return all that is remembered."""
+
+    async def close(self) -> None:
+        """Let go of the store: what is still claimed through it is put back, without a stall. Idempotent."""

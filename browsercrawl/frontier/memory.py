@@ -3,14 +3,27 @@
 How it keeps time without a timer: each slot knows the next instant at which it changes by itself (a delay or a pause
 is over, a claim expires), and every call first carries out, in order, what has come due since the last one. Between
 calls nothing runs. Of a finished request only the 16 bytes of its id remain; lanes go with their last request, slots
-when moreover their delay or deferral is over.
+when moreover their delay or deferral is over and their host has not refused us last.
 """
 
-from collections.abc import Collection, Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import islice
 
 from browsercrawl.clock import Clock
-from browsercrawl.frontier.interface import Claim, FrontierCounts, RulesOf, SlotRules, Verdict
+from browsercrawl.frontier.interface import (
+    REFUSED,
+    Claim,
+    FrontierCounts,
+    HostUpdate,
+    OutboxLine,
+    Record,
+    Refusal,
+    RulesOf,
+    SlotRules,
+    Verdict,
+)
 from browsercrawl.frontier.ranking import Ranking
 from browsercrawl.frontier.slots import Entry, Lane, Slot, Standing, Tally
 from browsercrawl.frontier.turns import Turns
@@ -24,13 +37,25 @@ class MemoryFrontier:
         clock: read once per call.
         rules_of: the restraint towards a host:port, asked when its slot comes into being.
         requests_max: requests stored at most, finished ones included; None: no limit.
+        host_requests_max: likewise, of each host:port.
     """
 
-    def __init__(self, *, clock: Clock, rules_of: RulesOf, requests_max: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        rules_of: RulesOf,
+        requests_max: int | None = None,
+        host_requests_max: int | None = None,
+    ) -> None:
         self._clock = clock
         self._rules_of = rules_of
         self._requests_max = requests_max
+        self._host_requests_max = host_requests_max
         self._known: set[bytes] = set()
+        self._stored = 0
+        self._stored_of: Counter[str] = Counter()
+        """By host:port; only counted when there is a limit."""
         self._duplicates = 0
         self._finished = 0
         self._token = 0
@@ -41,11 +66,33 @@ class MemoryFrontier:
         """By token, until settled or claimed again: an expired claim is still in it."""
         self._alarms: Ranking[Slot] = Ranking("alarm")
         self._chances: Ranking[Slot] = Ranking("chance")
+        self._outbox: deque[OutboxLine] = deque()
+        self._lines = 0
+        self._totals: Counter[str] = Counter()
+        self._notes: dict[str, str] = {}
 
-    async def schedule(self, requests: Sequence[Request]) -> list[Verdict]:
+    async def schedule(self, requests: Sequence[Request], *, again: bool = False) -> list[Verdict]:
         """See `Frontier.schedule`."""
         now = self._catch_up()
-        return self._store(requests, self._rules_for(requests), now)
+        duplicates = self._duplicates
+        verdicts = self._store(requests, self._rules_for(requests), now)
+        if again:
+            self._duplicates = duplicates
+        return verdicts
+
+    async def refuse(self, refusals: Sequence[Refusal], *, mark: str | None = None) -> list[bool]:
+        """See `Frontier.refuse`."""
+        self._catch_up()
+        recorded: list[bool] = []
+        for refusal in refusals:
+            key = bytes.fromhex(refusal.id)
+            recorded.append(key not in self._known)
+            if recorded[-1]:
+                self._known.add(key)
+                self._record(refusal.record)
+        if mark is not None:
+            self._notes["input"] = mark
+        return recorded
 
     async def claim(self, *, owner: str, limit: int, lease_s: float, warm: Collection[str] = ()) -> list[Claim]:
         """See `Frontier.claim`."""
@@ -56,7 +103,9 @@ class MemoryFrontier:
             claims.append(self._take(lane, owner=owner, lease_s=lease_s, now=now))
         return claims
 
-    async def complete(self, claim: Claim, *, links: Sequence[Request] = ()) -> list[Verdict] | None:
+    async def complete(
+        self, claim: Claim, *, record: Record, links: Sequence[Request] = (), host: HostUpdate | None = None
+    ) -> list[Verdict] | None:
         """See `Frontier.complete`."""
         now = self._catch_up()
         entry = self._claims.get(claim.token)
@@ -64,11 +113,22 @@ class MemoryFrontier:
             return None
         # Links first: the slot and lane that most of them go to are not forgotten in between.
         verdicts = self._store(links, self._rules_for(links), now) if links else []
+        self._totals.update(f"link.{verdict}" for verdict in verdicts if verdict in REFUSED)
+        self._record(record)
+        self._heed(host, entry, now)
         self._finish(entry, now)
         self._settle(entry.lane.slot, now)
         return verdicts
 
-    async def release(self, claim: Claim, *, delay_s: float = 0.0, spent: bool) -> bool:
+    async def release(
+        self,
+        claim: Claim,
+        *,
+        delay_s: float = 0.0,
+        spent: bool,
+        memo: str | None = None,
+        host: HostUpdate | None = None,
+    ) -> bool:
         """See `Frontier.release`."""
         now = self._catch_up()
         entry = self._claims.pop(claim.token, None)
@@ -78,9 +138,12 @@ class MemoryFrontier:
             entry.attempt += 1
         elif entry.standing is Standing.CLAIMED:  # else it expired, and the stall is counted already
             entry.stalls += 1
+        if memo is not None:
+            entry.memo = memo
         entry.since = now
         entry.until = now + delay_s
         entry.paused_s = 0.0
+        self._heed(host, entry, now)
         self._move(entry, Standing.RETRYING if delay_s > 0 else Standing.QUEUED, now)
         self._settle(entry.lane.slot, now)
         return True
@@ -105,7 +168,7 @@ class MemoryFrontier:
         self._catch_up()
         tally = self._tally
         return FrontierCounts(
-            stored=len(self._known),
+            stored=self._stored,
             queued=tally.queued,
             waiting=tally.waiting,
             retrying=tally.retrying,
@@ -113,6 +176,31 @@ class MemoryFrontier:
             finished=self._finished,
             duplicates=self._duplicates,
         )
+
+    async def totals(self) -> dict[str, int]:
+        """See `Frontier.totals`."""
+        return {name: number for name, number in self._totals.items() if number}
+
+    async def lines(self, limit: int) -> list[OutboxLine]:
+        """See `Frontier.lines`."""
+        return list(islice(self._outbox, limit))
+
+    async def emptied(self, *, upto: int, size: int) -> None:
+        """See `Frontier.emptied`."""
+        while self._outbox and self._outbox[0].number <= upto:
+            self._outbox.popleft()
+        self._notes["results_size"] = str(size)
+
+    async def note(self, values: Mapping[str, str]) -> None:
+        """See `Frontier.note`."""
+        self._notes.update(values)
+
+    async def notes(self) -> dict[str, str]:
+        """See `Frontier.notes`."""
+        return dict(self._notes)
+
+    async def close(self) -> None:
+        """See `Frontier.close`: nobody else can hold this store, so there is nothing to put back."""
 
     def _catch_up(self) -> float:
         """Carry out, in order, what has come due by itself; returns the present instant."""
@@ -143,22 +231,52 @@ class MemoryFrontier:
             if key in self._known:
                 self._duplicates += 1
                 verdicts.append(Verdict.DUPLICATE)
-            elif self._requests_max is not None and len(self._known) >= self._requests_max:
+            elif self._requests_max is not None and self._stored >= self._requests_max:
                 verdicts.append(Verdict.FULL)
+            elif not self._has_room_for(host := request.address.host):
+                verdicts.append(Verdict.HOST_FULL)
             else:
                 self._known.add(key)
-                host = request.address.host
+                self._stored += 1
                 slot = self._slots.get(host) or self._open_slot(host, rules[host], now)
                 lane = slot.lanes.get(request.session_key)
                 if lane is None:
                     lane = Lane(slot, request.session_key, turn=self._turns.next_turn())
                     slot.lanes[lane.session] = lane
-                self._move(Entry(request, lane, number=len(self._known), at=now), Standing.QUEUED, now)
+                self._move(Entry(request, lane, number=self._stored, at=now), Standing.QUEUED, now)
                 touched[slot] = None
                 verdicts.append(Verdict.STORED)
         for slot in touched:
             self._settle(slot, now)
         return verdicts
+
+    def _has_room_for(self, host: str) -> bool:
+        """Count one more request of a host:port, unless that would be too many."""
+        if self._host_requests_max is None:
+            return True
+        if self._stored_of[host] >= self._host_requests_max:
+            return False
+        self._stored_of[host] += 1
+        return True
+
+    def _record(self, record: Record) -> None:
+        self._totals[record.ending] += 1
+        self._totals.update(record.counts)
+        if record.line is not None:
+            self._lines += 1
+            self._outbox.append(OutboxLine(number=self._lines, line=record.line))
+
+    def _heed(self, update: HostUpdate | None, entry: Entry, now: float) -> None:
+        """Let a slot know what a visit says about its host; the caller settles it."""
+        if update is None:
+            return
+        slot = entry.lane.slot
+        slot.open_at = max(slot.open_at, now + update.defer_s)
+        if update.refusals:
+            slot.refusals = max(slot.refusals, update.refusals)
+            slot.refused += 1
+        elif slot.refused == entry.refused:
+            slot.refusals = 0
 
     def _take(self, lane: Lane, *, owner: str, lease_s: float, now: float) -> Claim:
         """Claim the head of a lane that is ready, and reserve the next instant of its slot."""
@@ -169,6 +287,7 @@ class MemoryFrontier:
         self._claims[self._token] = entry
         entry.token = self._token
         entry.until = now + lease_s
+        entry.refused = slot.refused
         lane.turn = self._turns.next_turn()
         lane.passed = 0
         politeness_s = entry.paused_s + slot.held_until(now) - entry.held_from_s
@@ -185,6 +304,8 @@ class MemoryFrontier:
             stored_at=entry.stored_at,
             queued_s=max(0.0, now - entry.since - politeness_s),  # sums of floats may miss zero by a hair
             politeness_s=politeness_s,
+            refusals=slot.refusals,
+            memo=entry.memo,
         )
 
     def _finish(self, entry: Entry, now: float) -> None:
@@ -209,8 +330,9 @@ class MemoryFrontier:
         self._turns.update(slot)
         alarm, chance = slot.outlook()
         if not slot.members and slot.open_at <= at:
-            self._slots.pop(slot.host, None)
-            alarm = None
+            alarm = None  # nothing will change by itself any more
+            if not slot.refusals:
+                self._slots.pop(slot.host, None)
         _place(slot, self._alarms, slot.alarm, alarm)
         _place(slot, self._chances, slot.chance, chance)
 

@@ -49,7 +49,7 @@ class SlotState(Enum):
     """There is room, but a delay or a deferral is not over."""
 
 
-_SLOT_MOVES = {
+SLOT_MOVES = {
     SlotState.EMPTY: {SlotState.READY, SlotState.BUSY, SlotState.SNOOZED},
     SlotState.READY: {SlotState.EMPTY, SlotState.BUSY, SlotState.SNOOZED},
     SlotState.BUSY: {SlotState.EMPTY, SlotState.READY, SlotState.SNOOZED},
@@ -74,6 +74,8 @@ class Entry:
 
     Attributes:
         node: its place in its lane, among the pausing or among the claimed: it is in one of them at a time.
+        memo: what its last owner left for the next.
+        refused: how often its slot had been refused when it was claimed last.
         since: when its present wait began; `paused_s` of it was its own pause, and the slot had been held for
             `held_from_s` altogether when the rest began.
         until: end of its pause or of its claim.
@@ -81,8 +83,8 @@ class Entry:
     """
 
     __slots__ = (
-        "attempt", "held_from_s", "lane", "node", "number", "paused_s", "request", "since", "stalls", "standing",
-        "stored_at", "token", "until",
+        "attempt", "held_from_s", "lane", "memo", "node", "number", "paused_s", "refused", "request", "since", "stalls",
+        "standing", "stored_at", "token", "until",
     )  # fmt: skip
 
     def __init__(self, request: Request, lane: "Lane", *, number: int, at: float) -> None:
@@ -98,6 +100,8 @@ class Entry:
         self.until = at
         self.paused_s = 0.0
         self.held_from_s = 0.0
+        self.memo = ""
+        self.refused = 0
 
 
 class Lane:
@@ -131,6 +135,7 @@ class Slot:
         open_at: no claim before this instant: the delay since the last claim, or a deferral.
         lanes: by session.
         ranked: the lanes in which something is queued, best first.
+        refusals: consecutive ones of the host; `refused`: how often any were told, so that it shows whether more came.
         parked: lanes taken off their session's list while this slot had no room.
         node: its place among the slots that are ready.
         alarm: its place by the next instant at which it changes by itself.
@@ -139,7 +144,7 @@ class Slot:
 
     __slots__ = (
         "_rules", "_since", "_tally", "alarm", "chance", "claimed", "held_s", "host", "lanes", "members", "node",
-        "open_at", "parked", "paused", "queued", "ranked", "state",
+        "open_at", "parked", "paused", "queued", "ranked", "refusals", "refused", "state",
     )  # fmt: skip
 
     def __init__(self, host: str, rules: SlotRules, *, tally: Tally, at: float) -> None:
@@ -150,6 +155,8 @@ class Slot:
         self._since = at
         self.held_s = 0.0
         self.open_at = at
+        self.refusals = 0
+        self.refused = 0
         self.members = 0
         self.queued = 0
         self.lanes: dict[str, Lane] = {}
@@ -255,7 +262,7 @@ class Slot:
             self._tally.queued += number
 
     def _transition(self, to: SlotState, at: float) -> None:
-        if to not in _SLOT_MOVES[self.state]:
+        if to not in SLOT_MOVES[self.state]:
             raise InternalError(f"slot {self.host} cannot go from {self.state.name} to {to.name}")
         queued = self.queued
         self._count_queued(-queued)

@@ -4,10 +4,12 @@ import asyncio
 import gzip
 import os
 import re
-import tempfile
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from browsercrawl.errors import OutputFailed
+from browsercrawl.output.line_file import FILE_MODE
+from browsercrawl.output.space import Space
 from browsercrawl.result import Artifact
 
 GZIP_LEVEL = 1
@@ -26,12 +28,15 @@ class ArtifactStore:
     A file is there whole or not at all. Writing the same name for the same request again replaces the file.
     """
 
-    def __init__(self, root: Path) -> None:
-        """Take the `artifacts` directory of a run; it exists."""
+    def __init__(self, root: Path, *, space: Space) -> None:
+        """Take the `artifacts` directory of a run, which exists, and what waits while the disk is full."""
         self._root = root
+        self._space = space
+        self.bytes_written = 0
+        """Bytes by which the directory has grown; a replaced file does not count any more."""
 
     async def write(self, request_id: str, name: str, *, data: bytes | str, extension: str) -> Artifact:
-        """Write a file, off the event loop.
+        """Write a file, off the event loop; while the disk is full, wait.
 
         Args:
             request_id: 32 hexadecimal digits.
@@ -49,29 +54,58 @@ class ArtifactStore:
         for pattern, part in ((_REQUEST_ID, request_id), (_NAME, name), (_EXTENSION, extension)):
             if not pattern.match(part):
                 raise ValueError(f"{part!r} cannot be part of a file name: use letters, digits, '-' and '_'")
-        return await asyncio.to_thread(self._write, f"{request_id}-{name}.{extension}", name, data=data)
+        path = self._root / request_id[:2] / f"{request_id}-{name}.{extension}"
+        path, size, growth = await self._space.write(partial(_write, path, data), path=path)
+        self.bytes_written += growth
+        return Artifact(name=name, path=f"{self._root.name}/{path.parent.name}/{path.name}", bytes=size)
 
-    def _write(self, file_name: str, name: str, *, data: bytes | str) -> Artifact:
-        content = data.encode("utf-8", "replace") if isinstance(data, str) else data
-        if file_name.rpartition(".")[2] in _GZIPPED and len(content) >= _GZIP_BYTES_MIN:
-            packed = gzip.compress(content, GZIP_LEVEL, mtime=0)
-            if len(packed) < len(content) * 0.9:
-                content, file_name = packed, file_name + ".gz"
-        path = self._root / file_name[:2] / file_name
-        try:
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            _replace(path, content)
-        except OSError as error:
-            raise OutputFailed(f"artifact {path} cannot be written: {error.strerror or error}") from error
-        return Artifact(name=name, path=f"{self._root.name}/{file_name[:2]}/{file_name}", bytes=len(content))
+
+async def size_of(path: Path) -> int:
+    """Return the bytes of all files below a directory; what is removed meanwhile may count or not."""
+    return await asyncio.to_thread(lambda: sum(_sizes(path)))
+
+
+def _write(path: Path, data: bytes | str) -> tuple[Path, int, int]:
+    """Write a file, compressed where it pays. Returns its path, its size, and by how much the directory has grown."""
+    content = data.encode("utf-8", "replace") if isinstance(data, str) else data
+    if path.suffix[1:] in _GZIPPED and len(content) >= _GZIP_BYTES_MIN:
+        packed = gzip.compress(content, GZIP_LEVEL, mtime=0)
+        if len(packed) < len(content) * 0.9:
+            content, path = packed, path.with_name(f"{path.name}.gz")
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    before = path.stat().st_size if path.exists() else 0
+    _replace(path, content)
+    return path, len(content), len(content) - before
 
 
 def _replace(path: Path, content: bytes) -> None:
-    descriptor, fresh = tempfile.mkstemp(prefix=".new-", dir=path.parent)  # mode 0600
+    # Always the same hidden name: what a killed process left there, the request's next visit takes over.
+    fresh = path.with_name(f".{path.name}.new")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE), "wb") as file:
             file.write(content)
-        Path(fresh).replace(path)
+        fresh.replace(path)
     except BaseException:
-        Path(fresh).unlink()
+        fresh.unlink(missing_ok=True)
         raise
+
+
+def _sizes(path: Path) -> Iterator[int]:
+    folders = [path]
+    while folders:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(Path(entry.path))
+                    else:
+                        yield _size(entry)
+        except FileNotFoundError:
+            continue
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return 0

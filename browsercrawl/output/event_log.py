@@ -152,7 +152,7 @@ def stderr_lines(
 
 def _open(path: Path) -> LineWriter:
     try:
-        return LineWriter(path, interval_s=INTERVAL_S, bytes_max=QUEUE_BYTES_MAX, lossy=True, rotate_bytes=ROTATE_BYTES)
+        return LineWriter(path, interval_s=INTERVAL_S, bytes_max=QUEUE_BYTES_MAX, rotate_bytes=ROTATE_BYTES)
     except OSError as error:
         raise OutputFailed(f"{path} cannot be written: {error.strerror or error}") from error
 

@@ -10,9 +10,11 @@ FILE_MODE = 0o600
 ROTATED_KEPT = 5
 """Older files kept beside a rotating one: `events.jsonl.1` to `.5`."""
 
+_TAIL_BYTES = 65_536
+
 
 class LineFile:
-    """An append-only file of lines. Not thread-safe: `LineWriter` guards it."""
+    """An append-only file of lines. Not thread-safe."""
 
     def __init__(self, path: Path) -> None:
         """Open the file, making it if need be.
@@ -21,7 +23,7 @@ class LineFile:
             OSError: it cannot be opened.
         """
         self.path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE_MODE)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, FILE_MODE)
         self.size = os.fstat(self._fd).st_size
         self._torn = False
 
@@ -45,16 +47,43 @@ class LineFile:
             whole = lines.rfind(b"\n", 0, written) + 1
             self.size += whole
             if whole < written:
-                self._truncate()
+                self.cut(self.size)
             return whole, error
         self.size += written
         return written, None
 
-    def _truncate(self) -> None:
+    def cut(self, size: int) -> None:
+        """Forget what stands after so many bytes; when the system refuses now, before the next line is appended."""
+        self.size = size
         try:
-            os.ftruncate(self._fd, self.size)
+            os.ftruncate(self._fd, size)
         except OSError:
-            self._torn = True  # the next append tries again before it writes anything
+            self._torn = True
+
+    def cut_torn_line(self) -> None:
+        """Forget what stands after the last newline: a line that a killed process left unfinished.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        end = self.size
+        while end > 0:
+            start = max(0, end - _TAIL_BYTES)
+            newline = os.pread(self._fd, end - start, start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        if end < self.size:
+            self.cut(end)
+
+    def ends_line(self, size: int) -> bool:
+        """Tell whether a line ends after so many bytes; the beginning counts as an end.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        return size == 0 or os.pread(self._fd, 1, size - 1) == b"\n"
 
     @property
     def closed(self) -> bool:
@@ -79,20 +108,18 @@ class LineFile:
 class LineWriter:
     """Writes lines from a thread of its own, so that a slow disk does not hold the event loop.
 
-    The thread wakes at a fixed interval, or when half of the room is used, and writes all waiting lines in one go. It
-    ends with `close`; a process that ends without it does not wait for it.
+    The thread wakes at a fixed interval, or when half of the room is used, and writes all waiting lines in one go.
+    Lines that find no room or cannot be written are forgotten and counted. The thread ends with `close`; a process
+    that ends without it does not wait for it.
     """
 
-    def __init__(
-        self, path: Path, *, interval_s: float, bytes_max: int, lossy: bool, rotate_bytes: int | None = None
-    ) -> None:
+    def __init__(self, path: Path, *, interval_s: float, bytes_max: int, rotate_bytes: int | None = None) -> None:
         """Open the file and start the thread.
 
         Args:
-            path: file to append to.
+            path: file to append to; a last line that is not whole is cut off.
             interval_s: lines are written at least this often.
             bytes_max: room for lines that are not written yet.
-            lossy: lines that find no room or cannot be written are forgotten and counted; otherwise they keep waiting.
             rotate_bytes: a file that would grow past this becomes `<name>.1`, up to `ROTATED_KEPT`; None: never.
 
         Raises:
@@ -104,9 +131,9 @@ class LineWriter:
         """Why the last lines could not be written; None when they could."""
         self._interval_s = interval_s
         self._bytes_max = bytes_max
-        self._lossy = lossy
         self._rotate_bytes = rotate_bytes
         self._file = LineFile(path)
+        self._file.cut_torn_line()
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._closing = False
@@ -116,16 +143,11 @@ class LineWriter:
         self._thread = threading.Thread(target=self._run, name=f"browsercrawl-{path.name}", daemon=True)
         self._thread.start()
 
-    @property
-    def closing(self) -> bool:
-        """Whether `close` was called."""
-        return self._closing
-
     def offer(self, line: bytes) -> bool:
         """Take a line (with its newline) to be written soon. Returns False when there is no room or after `close`."""
         with self._count:
             if self._closing or (self._waiting and self._waiting_bytes + len(line) > self._bytes_max):
-                self.dropped += self._lossy
+                self.dropped += 1
                 return False
             self._waiting.append(line)
             self._waiting_bytes += len(line)
@@ -143,33 +165,22 @@ class LineWriter:
                 return
             written, self.error = self._append(batch)
             with self._count:
-                for _ in range(len(batch) if self._lossy else written):
+                for _ in batch:
                     self._waiting_bytes -= len(self._waiting.popleft())
-                self.dropped += (len(batch) - written) * self._lossy
+                self.dropped += len(batch) - written
 
-    def close(self, *, sync: bool = False) -> None:
+    def close(self) -> None:
         """Write what waits, end the thread, close the file. Look at `error` afterwards. May be called again.
 
         Blocks as long as the disk does: call it from a thread.
-
-        Args:
-            sync: bring the file to the disk.
         """
         with self._count:
             self._closing = True
         self._wake.set()
         self._thread.join()
-        if self._file.closed:
-            return
-        self.drain()
-        with self._writing:
-            try:
-                if sync and self.error is None:
-                    self._file.sync()
-            except OSError as error:
-                self.error = error
-            finally:
-                self._file.close()
+        if not self._file.closed:
+            self.drain()
+            self._file.close()
 
     def _append(self, batch: list[bytes]) -> tuple[int, OSError | None]:
         """Write a batch. Returns how many of its lines were written, and the error that kept out the rest."""

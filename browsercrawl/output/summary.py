@@ -1,7 +1,9 @@
 """What a run came to: the summary, and the meter that counts while it goes on."""
 
+import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, computed_field
 
 from browsercrawl.clock import Clock
-from browsercrawl.errors import ErrorKind
+from browsercrawl.errors import ErrorKind, RunDamaged
 from browsercrawl.result import Outcome, Result, SkipReason, Timings
 
 RECENT_S = 20
@@ -25,17 +27,28 @@ class FinishReason(StrEnum):
     """Why a run ended."""
 
     FINISHED = "finished"
-    """No request was left; reaching `max_requests` or `depth` is the size of the job, and counts as this."""
+    """No request was left."""
+    MAX_REQUESTS = "max_requests"
+    """Likewise; `max_requests` was reached, and kept out others. That is the size of the job, not an early end."""
+    MAX_DEPTH = "max_depth"
+    """Likewise; links deeper than `depth` were not followed. That is the size of the job, too."""
     STOPPED = "stopped"
     """The program that runs the crawler stopped it."""
     HANDLER_STOP = "handler_stop"
     """A handler raised `Stop`."""
     INTERRUPTED = "interrupted"
     """A signal, or the program left."""
-    LIMIT = "limit"
-    """A limit on time, failures, disk or bytes was reached."""
+    MAX_TIME = "max_time"
+    """It took as long as it may: an early end (exit code 4), like the next two. Resumed, it goes on."""
+    MAX_FAILURES = "max_failures"
+    """So many requests failed, or such a share of them, as may fail."""
+    MAX_DISK = "max_disk"
+    """The run directory has grown as large as it may."""
     FAILED = "failed"
     """The engine could not go on: no browser, or a bug."""
+
+
+_EARLY_ENDS = frozenset({FinishReason.MAX_TIME, FinishReason.MAX_FAILURES, FinishReason.MAX_DISK})
 
 
 class Totals(BaseModel):
@@ -64,7 +77,8 @@ class Summary(Totals):
     unfinished: int = Field(default=0, ge=0, description="Requests put back or never visited, by an early end.")
     started_at: datetime
     finished_at: datetime
-    duration_s: float = Field(ge=0)
+    duration_s: float = Field(ge=0, description="Of all processes that worked on the run, together.")
+    resumed: bool = Field(default=False, description="An earlier process began the run; the counts include its part.")
     options: dict[str, JsonValue] = Field(description="The options in effect, after profile and defaults.")
     run_dir: Path | None = None
     events_dropped: int = Field(default=0, ge=0, description="Events that did not get into events.jsonl.")
@@ -81,17 +95,49 @@ class Summary(Totals):
         """What a command that did this run exits with: 0, 1 (some failed), 4 (ended by a limit), 130 (interrupted)."""
         if self.finish_reason is FinishReason.INTERRUPTED:
             return 130
-        if self.finish_reason is FinishReason.LIMIT:
+        if self.finish_reason in _EARLY_ENDS:
             return 4
         return 1 if self.failed or self.finish_reason is FinishReason.FAILED else 0
+
+
+def counts_of(result: Result) -> tuple[str, dict[str, int]]:
+    """Return what a finished request counts for, in the words of the store's totals.
+
+    Returns:
+        Its ending (`succeeded`, `failed.<kind>`, `skipped.<reason>`), and what counts besides (`partial`, `retried`).
+
+    Example:
+        >>> now = datetime(2026, 1, 1)
+        >>> skipped = Result(request_id="1", url="", outcome="skipped", skip_reason="handler: sold", finished_at=now)
+        >>> counts_of(skipped)
+        ('skipped.handler', {})
+    """
+    ending, detail, counts = result.outcome.value, "", dict[str, int]()
+    if result.outcome is Outcome.FAILED and result.error:
+        detail = result.error.kind.value
+    elif result.outcome is Outcome.SKIPPED and result.skip_reason:
+        detail = result.skip_reason.partition(":")[0]
+    if result.partial and result.outcome is Outcome.SUCCEEDED:
+        counts["partial"] = 1
+    if result.attempts > 1:
+        counts["retried"] = result.attempts - 1
+    return f"{ending}.{detail}" if detail else ending, counts
 
 
 class Histogram:
     """Quantiles of durations in constant memory: logarithmic buckets, each 5 % wider than the one before."""
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Mapping[str, int] | None = None) -> None:
+        """Begin with nothing, or with the `counts` of another."""
         self._counts = [0] * (_BUCKETS + 1)
-        self._total = 0
+        for index, count in (counts or {}).items():
+            self._counts[int(index)] += count
+        self._total = sum(self._counts)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many durations lie in each bucket that has any."""
+        return {str(index): count for index, count in enumerate(self._counts) if count}
 
     def add(self, seconds: float) -> None:
         """Count one duration."""
@@ -116,30 +162,44 @@ class Histogram:
 class Meter:
     """Counts a run's results as they come. Its memory does not grow with them."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, totals: Mapping[str, int] | None = None, phases: str | None = None) -> None:
+        """Begin, with what earlier processes of the run have counted.
+
+        Args:
+            clock: for the rate.
+            totals: by the words of `counts_of`.
+            phases: what `phases_json` gave.
+
+        Raises:
+            RunDamaged: they are not of this version's making.
+        """
         self._clock = clock
         self._started = clock.now()
-        self._outcomes: Counter[Outcome] = Counter()
-        self._partial = 0
-        self._retried = 0
-        self._failures: Counter[ErrorKind] = Counter()
-        self._phases = {phase: Histogram() for phase in _PHASES}
+        self._counts = Counter(totals or {})
         self._recent = [0] * RECENT_S
         self._second = int(self._started)
+        try:
+            before = json.loads(phases or "{}")
+            self._phases = {phase: Histogram(before.get(phase)) for phase in _PHASES}
+            self.totals()
+        except (ValueError, TypeError, AttributeError, IndexError) as error:
+            raise RunDamaged(f"the run's counts were made by another version, or are damaged: {error}") from None
 
     def count_result(self, result: Result) -> None:
         """Count a finished request."""
-        self._outcomes[result.outcome] += 1
-        self._partial += result.partial and result.outcome is Outcome.SUCCEEDED
-        if result.outcome is Outcome.FAILED and result.error:
-            self._failures[result.error.kind] += 1
+        ending, counts = counts_of(result)
+        self._counts[ending] += 1
+        self._counts.update(counts)
         if result.attempts == 0:
             return
-        self._retried += result.attempts - 1
         for phase, histogram in self._phases.items():
             histogram.add(getattr(result.timings, phase))
         self._turn()
         self._recent[self._second % RECENT_S] += 1
+
+    def phases_json(self) -> str:
+        """Return the durations counted so far, for the meter of a later process."""
+        return json.dumps({phase: each.counts for phase, each in self._phases.items()}, separators=(",", ":"))
 
     @property
     def pages_per_s(self) -> float:
@@ -150,13 +210,19 @@ class Meter:
 
     def totals(self) -> Totals:
         """Return the counts so far."""
+        outcomes, failures = Counter[str](), dict[ErrorKind, int]()
+        for word, count in self._counts.items():
+            outcome, _, detail = word.partition(".")
+            outcomes[outcome] += count
+            if outcome == Outcome.FAILED and detail and count:
+                failures[ErrorKind(detail)] = count
         return Totals(
-            succeeded=self._outcomes[Outcome.SUCCEEDED],
-            failed=self._outcomes[Outcome.FAILED],
-            skipped=self._outcomes[Outcome.SKIPPED],
-            partial=self._partial,
-            retried=self._retried,
-            failures=dict(self._failures),
+            succeeded=outcomes[Outcome.SUCCEEDED],
+            failed=outcomes[Outcome.FAILED],
+            skipped=outcomes[Outcome.SKIPPED],
+            partial=self._counts["partial"],
+            retried=self._counts["retried"],
+            failures=failures,
             phase_p50_s=self._quantiles(0.5),
             phase_p95_s=self._quantiles(0.95),
         )

@@ -15,6 +15,7 @@ from browsercrawl.errors import (
     PageClosed,
     PageCrashed,
     SelectorMissing,
+    TooLarge,
 )
 from browsercrawl.ports import Cleaning, Navigation, Snapshot
 from browsercrawl.request import Capture, WaitUntil
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from browsercrawl.testing.fake_browser import FakeContext
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_MHTML = b"MIME-Version: 1.0\r\nContent-Type: multipart/related\r\n\r\n"
 
 
 class FakePage:
@@ -153,6 +155,20 @@ class FakePage:
         """Return the signature of a PNG file."""
         await self._call("screenshot", limit_s)
         return _PNG + bytes([full_page])
+
+    async def pdf(self, *, bytes_max: int, limit_s: float) -> bytes:
+        """Return the signature of a PDF file and the script's text."""
+        return await self._file("pdf", b"%PDF-1.4\n" + self._script.text.encode(), bytes_max, limit_s)
+
+    async def mhtml(self, *, bytes_max: int, limit_s: float) -> bytes:
+        """Return the head of an MHTML file and the script's HTML."""
+        return await self._file("mhtml", _MHTML + self._script.html.encode(), bytes_max, limit_s)
+
+    async def _file(self, what: str, body: bytes, bytes_max: int, limit_s: float) -> bytes:
+        await self._call(what, limit_s)
+        if len(body) > bytes_max:
+            raise TooLarge(f"{what}: {len(body)} bytes, more than {bytes_max}")
+        return body
 
     async def interrupt(self, *, limit_s: float) -> bool:
         """End the running script, if it can be ended."""

@@ -1,8 +1,18 @@
 """One attempt to load a request in a leased page and take its result."""
 
 from browsercrawl.visit.outcome import CapturedFile, PhaseTimes, VisitOutcome
-from browsercrawl.visit.plan import Handler, VisitPlan
+from browsercrawl.visit.plan import NO_RULE, Handler, VisitPlan
 from browsercrawl.visit.visit import Visit
-from browsercrawl.visit.visitor import Visitor
+from browsercrawl.visit.visitor import Visitor, check_saved
 
-__all__ = ["CapturedFile", "Handler", "PhaseTimes", "Visit", "VisitOutcome", "VisitPlan", "Visitor"]
+__all__ = [
+    "NO_RULE",
+    "CapturedFile",
+    "Handler",
+    "PhaseTimes",
+    "Visit",
+    "VisitOutcome",
+    "VisitPlan",
+    "Visitor",
+    "check_saved",
+]

@@ -10,6 +10,9 @@ from browsercrawl.ports import Navigation, Snapshot
 from browsercrawl.request import Request
 from browsercrawl.result import Phase
 
+Extension = Literal["html", "txt", "md", "png", "pdf", "mhtml"]
+"""Of the name of a file that a visit leaves."""
+
 
 @dataclass(slots=True)
 class PhaseTimes:
@@ -26,7 +29,7 @@ class CapturedFile:
     """A file the visit leaves, not yet written."""
 
     name: str
-    extension: Literal["html", "txt", "png"]
+    extension: Extension
     body: bytes
 
 

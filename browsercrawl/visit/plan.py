@@ -1,10 +1,10 @@
-"""What a visit is to do: a request's own wishes laid over the run's configuration."""
+"""What a visit is to do: a request's own wishes, laid over a rule's, laid over the run's configuration."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from browsercrawl.config import Saved, VisitConfig
+from browsercrawl.config import Saved, VisitConfig, VisitRule
 from browsercrawl.request import Capture, Request, WaitUntil
 
 if TYPE_CHECKING:
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 Handler = Callable[["Visit"], Awaitable[None]]
 """User code that gets the visit once its page is ready."""
+
+NO_RULE = VisitRule(url="*")
+"""Matches everything and wishes nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,17 +41,23 @@ class VisitPlan:
 
     @classmethod
     def of(
-        cls, request: Request, config: VisitConfig, *, handler: Handler | None = None, follow: bool = False
+        cls,
+        request: Request,
+        config: VisitConfig,
+        *,
+        rule: VisitRule = NO_RULE,
+        handler: Handler | None = None,
+        follow: bool = False,
     ) -> "VisitPlan":
-        """Lay the request's wishes over the configuration."""
+        """Lay the request's wishes over those of the rule that matches it, and both over the configuration."""
         return cls(
             request=request,
-            timeout_s=request.timeout_s or config.timeout_s,
-            wait_until=request.wait_until or config.wait_until,
-            wait_for=request.wait_for or config.wait_for,
+            timeout_s=request.timeout_s or rule.timeout_s or config.timeout_s,
+            wait_until=request.wait_until or rule.wait_until or config.wait_until,
+            wait_for=request.wait_for or rule.wait_for or config.wait_for,
             capture=config.capture,
-            save=config.save,
-            accept_status=config.accept_status,
+            save=config.save if rule.save is None else rule.save,
+            accept_status=config.accept_status if rule.accept_status is None else rule.accept_status,
             handler=handler,
             follow=follow,
         )

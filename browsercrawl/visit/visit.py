@@ -10,7 +10,7 @@ from browsercrawl.errors import UsageError
 from browsercrawl.events import Emit, UserLog
 from browsercrawl.ports import Navigation, PagePort
 from browsercrawl.request import Request
-from browsercrawl.urls import address, shown
+from browsercrawl.urls import shown
 from browsercrawl.visit.outcome import CapturedFile
 
 if TYPE_CHECKING:
@@ -153,21 +153,19 @@ class Visit:
         return tuple(self._files.values())
 
     def _child(self, url: str) -> Request:
-        return child_of(self.request, url, parent_url=self.response.final_url)
+        parent = self.request
+        return Request(
+            url=url,
+            session=parent.session,
+            keep_fragment=parent.keep_fragment,
+            sort_query=parent.sort_query,
+            depth=parent.depth + 1,
+            parent_url=self.response.final_url,
+        )
 
     def _check_open(self) -> None:
         if not self._open:
             raise UsageError(f"the visit of {shown(self.request.url)} is over; push and enqueue before returning")
-
-
-def child_of(parent: Request, url: str, *, parent_url: str) -> Request:
-    """Make the request of a link found on a page: one deeper, in the same session.
-
-    Raises:
-        InvalidURL: the link is no http or https URL.
-    """
-    address(url)
-    return Request(url=url, session=parent.session, depth=parent.depth + 1, parent_url=parent_url)
 
 
 def _not_json(value: object, at: str = "data") -> str:

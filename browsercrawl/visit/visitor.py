@@ -6,16 +6,17 @@ error in the outcome; only cancellation passes through.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal
 
 from browsercrawl.clock import Clock
+from browsercrawl.config import CrawlerConfig, Saved
 from browsercrawl.errors import (
     Blocked,
     BrowsercrawlError,
     BrowserError,
     CallTimeout,
+    ConfigError,
     DeadlineExceeded,
     DownloadRefused,
     HandlerFailed,
@@ -29,6 +30,7 @@ from browsercrawl.errors import (
     SelectorMissing,
     Skip,
     Stop,
+    TooLarge,
     VisitError,
 )
 from browsercrawl.events import Emit
@@ -38,7 +40,8 @@ from browsercrawl.request import Capture
 from browsercrawl.result import Phase, SkipReason
 from browsercrawl.urls import shown
 from browsercrawl.visit.http import check_status
-from browsercrawl.visit.outcome import CapturedFile, PhaseTimes, VisitOutcome
+from browsercrawl.visit.markdown import MarkdownWriter, has_markdown
+from browsercrawl.visit.outcome import CapturedFile, Extension, PhaseTimes, VisitOutcome
 from browsercrawl.visit.plan import Handler, VisitPlan
 from browsercrawl.visit.visit import Visit
 
@@ -51,9 +54,22 @@ CANCEL_GRACE_S = 0.5
 CALL_SLACK_S = 0.05
 """A call that times out this close to the deadline timed out because of it."""
 
-_TEXT: tuple[Literal["html", "text"], ...] = ("html", "text")
+FILE_BYTES_MAX = 100_000_000
+"""Of a PDF or MHTML: more is no page any more, and comes through the driver in few pieces (300 MB ended it)."""
 
-_WEARING = (BrowserError, DeadlineExceeded, NetworkFailed, DownloadRefused, PageClosed)
+_SOURCES: Mapping[Saved, Capture] = {"html": "html", "text": "text", "markdown": "html"}
+"""What a snapshot must hold for it."""
+
+_EXTENSIONS: Mapping[Saved, Extension] = {
+    "html": "html",
+    "text": "txt",
+    "markdown": "md",
+    "screenshot": "png",
+    "pdf": "pdf",
+    "mhtml": "mhtml",
+}
+
+_WEARING = (BrowserError, DeadlineExceeded, NetworkFailed, DownloadRefused, PageClosed, TooLarge)
 """Errors after which a page must not be used again (an HTTP status or a handler's own error is none)."""
 
 
@@ -92,6 +108,7 @@ class Visitor:
         self._emit = emit
         self._running: dict[asyncio.Task[None], str] = {}
         self._recent: set[str] = set()
+        self._markdown = MarkdownWriter()
 
     def take_recent_handlers(self) -> list[str]:
         """Return the names of the handlers that ran since the last call, those that still run included."""
@@ -184,19 +201,13 @@ class Visitor:
     async def _capture(
         self, page: PagePort, plan: VisitPlan, progress: _Progress, remaining_s: Callable[[], float]
     ) -> None:
-        saved_text: set[Capture] = {name for name in _TEXT if name in plan.save}
+        needed: set[Capture] = {_SOURCES[name] for name in plan.save if name in _SOURCES}
         followed: set[Capture] = {"links"} if plan.follow else set()
-        want = plan.capture | saved_text | followed
-        snapshot = await page.snapshot(want, limit_s=remaining_s())
-        if "html" in saved_text and snapshot.html is not None:
-            body = snapshot.html.encode("utf-8", "replace")
-            progress.saved.append(CapturedFile(name="html", extension="html", body=body))
-        if "text" in saved_text and snapshot.text is not None:
-            body = snapshot.text.encode("utf-8", "replace")
-            progress.saved.append(CapturedFile(name="text", extension="txt", body=body))
-        if "screenshot" in plan.save:
-            picture = await page.screenshot(full_page=False, limit_s=remaining_s())
-            progress.saved.append(CapturedFile(name="screenshot", extension="png", body=picture))
+        snapshot = await page.snapshot(plan.capture | needed | followed, limit_s=remaining_s())
+        for name, extension in _EXTENSIONS.items():
+            if name in plan.save:
+                body = await self._body(name, page, snapshot, remaining_s)
+                progress.saved.append(CapturedFile(name=name, extension=extension, body=body))
         progress.snapshot = Snapshot(
             url=snapshot.url,
             title=snapshot.title,
@@ -204,6 +215,22 @@ class Visitor:
             text=snapshot.text if "text" in plan.capture else None,
             links=snapshot.links,
         )
+
+    async def _body(self, name: Saved, page: PagePort, snapshot: Snapshot, remaining_s: Callable[[], float]) -> bytes:
+        match name:
+            case "html":
+                return _encoded(snapshot.html)
+            case "text":
+                return _encoded(snapshot.text)
+            case "markdown":
+                html = snapshot.html or ""
+                return _encoded(await self._markdown.convert(html, base=snapshot.url, limit_s=remaining_s()))
+            case "screenshot":
+                return await page.screenshot(full_page=False, limit_s=remaining_s())
+            case "pdf":
+                return await page.pdf(bytes_max=FILE_BYTES_MAX, limit_s=remaining_s())
+            case "mhtml":
+                return await page.mhtml(bytes_max=FILE_BYTES_MAX, limit_s=remaining_s())
 
     async def _run_handler(self, handler: Handler, visit: Visit, plan: VisitPlan, limit_s: float) -> None:
         async def run() -> None:
@@ -297,3 +324,22 @@ class Visitor:
             f"{shown(plan.request.url)}: deadline of {plan.timeout_s:g} s passed in phase {phase}; raise timeout_s, "
             "or wait for less"
         )
+
+
+def check_saved(config: CrawlerConfig) -> None:
+    """Make sure, before a run starts, that all it is to save can be made.
+
+    Raises:
+        ConfigError: says what is missing.
+    """
+    saved = config.visit.save.union(*(rule.save for rule in config.rules if rule.save))
+    if "markdown" in saved and not has_markdown():
+        raise ConfigError(
+            "saving markdown needs more than the bare package; type: pip install 'browsercrawl[markdown]'"
+        )
+    if "pdf" in saved and config.browser.headed:
+        raise ConfigError("saving pdf needs a browser without a window: leave out headed, or pdf")
+
+
+def _encoded(text: str | None) -> bytes:
+    return (text or "").encode("utf-8", "replace")

@@ -21,11 +21,11 @@ def site() -> Iterator[DemoSite]:
         yield site
 
 
-def run_example(code: str, site: DemoSite) -> str:
+def run_example(code: str, site: DemoSite, *, cwd: Path | None = None) -> str:
     """Run an example in a process of its own, with the shop in place of example.com; return what it printed."""
     code = code.replace("https://example.com", site.url)
     command = [sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, cwd=cwd)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "", "an example must not complain"
     return done.stdout
@@ -59,6 +59,14 @@ def test_readme_dispatcher_example_prints_status_and_result(site: DemoSite) -> N
     assert f"{site.url} succeeded {site.truth().pages[0].title}" in output
 
 
+def test_readme_resume_example_started_again_does_nothing_twice(site: DemoSite, tmp_path: Path) -> None:
+    """The same program, started again, finds its run finished: one page, visited once."""
+    assert run_example(EXAMPLES[4], site, cwd=tmp_path) == "finished 1\n"
+    visited = (tmp_path / "my-run" / "results.jsonl").read_bytes()
+    assert run_example(EXAMPLES[4], site, cwd=tmp_path) == "finished 1\n"
+    assert (tmp_path / "my-run" / "results.jsonl").read_bytes() == visited
+
+
 def test_readme_has_no_example_without_a_test() -> None:
     """Whoever adds an example adds its test."""
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5

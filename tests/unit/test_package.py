@@ -5,6 +5,7 @@ import importlib
 import re
 import sys
 import tomllib
+from itertools import chain
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -13,6 +14,9 @@ from hatchling import build
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DISTRIBUTIONS = {"bs4": "beautifulsoup4", "yaml": "pyyaml"}
+"""Packages whose distribution has another name."""
+
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 
@@ -43,7 +47,7 @@ def test_wheel_holds_the_package_and_nothing_else(tmp_path: Path, monkeypatch: p
 
 
 def test_dependencies_are_those_imported() -> None:
-    """The package depends on what it imports, and on nothing that it does not."""
+    """The package depends on what it imports, and on nothing that it does not; its extras included."""
     imported = set()
     for path in (ROOT / "browsercrawl").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -53,7 +57,9 @@ def test_dependencies_are_those_imported() -> None:
                 imported.add(node.module.partition(".")[0])
     # pydantic pins pydantic-core, and sends its users there for some of its errors
     foreign = imported - sys.stdlib_module_names - {"browsercrawl", "pydantic_core"}
-    assert {_normalised(name) for name in foreign} == {_normalised(each) for each in PROJECT["dependencies"]}
+    extras = chain.from_iterable(PROJECT["optional-dependencies"].values())
+    asked_for = {_normalised(each) for each in [*PROJECT["dependencies"], *extras]}
+    assert {_normalised(DISTRIBUTIONS.get(name, name)) for name in foreign} == asked_for
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -63,7 +69,7 @@ def test_lock_pins_every_dependency_with_hashes(lock: str) -> None:
     pins = _pins(lock)
     assert {_normalised(each) for each in [*PROJECT["dependencies"], "hatchling"]} <= pins.keys()
     blocks = re.split(r"^(?=\S)", text, flags=re.MULTILINE)[1:]
-    assert len(blocks) == len(pins)
+    assert {_normalised(block) for block in blocks} == pins.keys()
     assert all(
         re.fullmatch(r"\S+==\S+( ; [^\n]+)? \\\n(    --hash=sha256:[0-9a-f]{64}( \\)?\n)+", block) for block in blocks
     )

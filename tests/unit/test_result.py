@@ -3,12 +3,12 @@
 from datetime import UTC, datetime
 
 from browsercrawl.errors import Disposition, ErrorKind
-from browsercrawl.result import ErrorInfo, Outcome, Phase, Result
+from browsercrawl.result import ErrorInfo, Outcome, Phase, Result, ResultRecord
 
 FIELDS = [
-    "request_id", "url", "final_url", "outcome", "http_status", "content_type", "partial", "title", "html",
-    "text", "links", "data", "artifacts", "error", "skip_reason", "attempts", "session", "label", "depth",
-    "parent_url", "timings", "started_at", "finished_at",
+    "request_id", "url", "final_url", "outcome", "http_status", "content_type", "partial", "title", "data",
+    "artifacts", "error", "skip_reason", "attempts", "session", "label", "depth", "parent_url", "timings",
+    "started_at", "finished_at",
 ]  # fmt: skip
 
 TIMINGS = ["queued_s", "politeness_s", "lease_s", "navigate_s", "wait_s", "handle_s", "capture_s", "total_s"]
@@ -16,7 +16,8 @@ TIMINGS = ["queued_s", "politeness_s", "lease_s", "navigate_s", "wait_s", "handl
 
 def test_result_has_the_fields_of_the_contract() -> None:
     """Names and order are public."""
-    assert list(Result.model_fields) == FIELDS
+    assert list(Result.model_fields) == [*FIELDS, "html", "text", "links"]
+    assert list(ResultRecord.model_fields) == [*FIELDS, "links"]
     assert list(Result.model_fields["timings"].annotation.model_fields) == TIMINGS  # type: ignore[union-attr]  # a model
     assert [outcome.value for outcome in Outcome] == ["succeeded", "failed", "skipped"]
 

@@ -17,6 +17,7 @@ from browsercrawl.errors import (
     NetworkFailed,
     PageClosed,
     SelectorMissing,
+    TooLarge,
 )
 from browsercrawl.events import discard
 from browsercrawl.ports import BrowserPort, Cleaning, ContextOptions, ContextPort, PagePort
@@ -191,6 +192,42 @@ async def test_page_reconditioned_serves_the_next_visit(case: Case) -> None:
         await page.begin()
         await page.goto(case.url("good"), wait_until="load", load_limit_s=5, limit_s=8)
         assert await page.recondition(cleaning, growth_bytes_max=10**8, limit_s=5) is None
+
+
+async def test_page_saved_whole_stays_fit(case: Case) -> None:
+    """PDF and MHTML are what they are called; making them costs the page nothing, whichever way it is cleaned."""
+    page = await (await case.context()).new_page(limit_s=10)
+    for cleaning in (Cleaning.FULL, Cleaning.NONE):
+        await page.begin()
+        await page.goto(case.url("good"), wait_until="load", load_limit_s=5, limit_s=8)
+        assert (await page.pdf(bytes_max=10**6, limit_s=8)).startswith(b"%PDF-")
+        mail = await page.mhtml(bytes_max=10**6, limit_s=8)
+        assert b"MIME-Version: 1.0" in mail
+        assert b"multipart/related" in mail
+        assert b"text</p>" in mail
+        assert not page.lasting
+        assert await page.recondition(cleaning, growth_bytes_max=10**8, limit_s=5) is None
+
+
+@pytest.mark.parametrize("kind", ["pdf", "mhtml"])
+async def test_page_file_beyond_its_bound_is_an_error_of_this_page_alone(case: Case, kind: str) -> None:
+    """A file with more bytes than allowed raises; the page still answers."""
+    page = await case.page()
+    await page.goto(case.url("good"), wait_until="load", load_limit_s=5, limit_s=8)
+    with pytest.raises(TooLarge, match="more than"):
+        await getattr(page, kind)(bytes_max=8, limit_s=8)
+    assert (await page.snapshot((), limit_s=5)).title == "good"
+
+
+@pytest.mark.parametrize("kind", ["pdf", "mhtml"])
+async def test_page_file_of_a_hung_page_ends_with_its_limit(case: Case, kind: str) -> None:
+    """A page whose script runs for ever gives no file, and takes no longer than its limit."""
+    page = await case.page()
+    await page.goto(case.url("hung"), wait_until="commit", load_limit_s=0.3, limit_s=5)
+    with pytest.raises(CallTimeout):
+        await asyncio.wait_for(_until_hung(page), 5)
+    with pytest.raises(CallTimeout):
+        await asyncio.wait_for(getattr(page, kind)(bytes_max=10**6, limit_s=0.3), 3)
 
 
 async def test_page_closed_says_so(case: Case) -> None:

@@ -1,10 +1,10 @@
-"""A long file of URLs with one bad line, through the command line's reader and a crawler, with the fake browser."""
+"""A long file of URLs with one bad line, through the job's reader and a crawler, with the fake browser."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from browsercrawl import Crawler, CrawlerConfig, Outcome
-from browsercrawl.cli.seeds import open_urls, read_seeds
+from browsercrawl.crawler.inputs import JobSeeds
 from browsercrawl.testing.fake_browser import FakeLauncher
 from browsercrawl.testing.fake_script import FakePageScript
 from browsercrawl.testing.virtual_clock import VirtualClock
@@ -22,13 +22,12 @@ async def test_crawl_ten_thousand_lines_one_of_them_bad(tmp_path: Path) -> None:
     launcher = FakeLauncher(lambda _: FakePageScript(), clock=clock)
     failed: list[Result] = []
     succeeded = 0
-    with open_urls(str(tmp_path / "urls.txt")) as file:
-        async with Crawler(CrawlerConfig(concurrency=8), launch=launcher, clock=clock) as crawler:
-            async for result in crawler.stream(read_seeds([], file)):
-                if result.outcome is Outcome.SUCCEEDED:
-                    succeeded += 1
-                else:
-                    failed.append(result)
+    async with Crawler(CrawlerConfig(concurrency=8), launch=launcher, clock=clock) as crawler:
+        async for result in crawler.stream(JobSeeds(file=tmp_path / "urls.txt")):
+            if result.outcome is Outcome.SUCCEEDED:
+                succeeded += 1
+            else:
+                failed.append(result)
     assert succeeded == 9_999
     (bad,) = failed
     assert bad.url == "chrome://settings"

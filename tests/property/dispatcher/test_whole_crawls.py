@@ -178,7 +178,13 @@ async def carry_out(plan: Plan) -> None:
     assert stored + refused + beyond == len(results) + summary.unfinished
     assert summary.succeeded + summary.failed + summary.skipped == len(results)
     if plan.stop_at_s is None:
-        assert (summary.unfinished, summary.finish_reason) == (0, FinishReason.FINISHED)
+        reasons = {FinishReason.FINISHED}
+        if beyond or "max_requests" in summary.links_skipped:
+            reasons = {FinishReason.MAX_REQUESTS}
+        elif "too_deep" in summary.links_skipped:
+            reasons = {FinishReason.MAX_DEPTH}
+        assert summary.unfinished == 0
+        assert summary.finish_reason in reasons
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

@@ -1,13 +1,15 @@
-"""From options to a configuration."""
+"""From options to a job, and to a configuration."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from browsercrawl.cli.arguments import BadUsage, parse
-from browsercrawl.cli.crawl import GRAMMAR, OPTIONS, configuration
+from browsercrawl.cli.arguments import parse
+from browsercrawl.cli.crawl import GRAMMAR, OPTIONS, job_of
+from browsercrawl.cli.running import configuration
 from browsercrawl.config import CrawlerConfig
+from browsercrawl.config.job import Job, JobFile
 from browsercrawl.errors import ConfigError
 
 
@@ -18,8 +20,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def _file(*argv: str) -> JobFile:
+    return job_of(vars(parse(GRAMMAR, ["http://a.test/", *argv])))
+
+
+def _job(*argv: str) -> Job:
+    return _file(*argv).resolve({})
+
+
 def _configured(*argv: str) -> CrawlerConfig:
-    return configuration(vars(parse(GRAMMAR, argv)), directory=Path("runs/x"))
+    return configuration(_job(*argv), directory=Path("runs/x"), resume=False)
 
 
 def test_configuration_without_options_is_polite_and_captures_nothing() -> None:
@@ -34,14 +44,19 @@ def test_configuration_every_option_reaches_its_field() -> None:
         *("--depth", "3", "--scope", "any", "--max-requests", "9", "--timeout", "30s", "--retries", "0"),
         *("--wait-until", "commit", "--wait-for", "#x", "--block", "image,font", "--concurrency", "7"),
         *("--delay", "250ms", "--per-host", "2", "--profile", "lean", "--user-agent", "me"),
-        *("--proxy", "http://p:1", "--save", "html,text"),
+        *("--proxy", "http://p:1", "--save", "html,text", "--max-time", "2h", "--max-failures", "10%"),
+        *("--max-per-host", "4", "--max-disk", "1GiB", "--keep-fragments", "--sort-query"),
     )
     assert config == CrawlerConfig.load(
         {
             "output": "runs/x",
             "profile": "lean",
             "concurrency": 7,
-            "links": {"depth": 3, "scope": "any", "max_requests": 9},
+            "links": {
+                "depth": 3, "scope": "any", "max_requests": 9, "max_per_host": 4, "keep_fragments": True,
+                "sort_query": True,
+            },
+            "limits": {"max_time_s": 7200, "max_failure_share": 0.1, "max_disk_bytes": 2**30},
             "visit": {
                 "timeout_s": 30, "wait_until": "commit", "wait_for": "#x", "save": ["html", "text"],
                 "capture": ["links"],
@@ -51,6 +66,38 @@ def test_configuration_every_option_reaches_its_field() -> None:
             "browser": {"block": ["image", "font"], "user_agent": "me", "proxy": "http://p:1"},
         }
     )  # fmt: skip
+
+
+def test_job_of_seeds_and_output_are_the_jobs() -> None:
+    """What to crawl and where to put it stand in the job as well, so that a run knows them when it is resumed."""
+    job = _job("--urls-file", "-", "--sitemap", "http://a.test/s.xml", "--output", "here", "--ignore-robots")
+    assert (job.seeds.urls, job.seeds.file) == (("http://a.test/",), "-")
+    assert job.seeds.sitemap == ("http://a.test/s.xml",)
+    assert (job.output.directory, job.pace.ignore_robots) == ("here", True)
+
+
+def test_job_of_text_with_a_reference_stands_for_itself() -> None:
+    """The shell resolves variables; what it left on the command line is meant as it is."""
+    file = job_of(vars(parse(GRAMMAR, ["http://a.test/${X}", "--user-agent", "${Y} $${Z}"])))
+    job = JobFile.from_stored(file.stored(), name="x").resolve({"X": "no", "Y": "no", "Z": "no"})
+    assert job.seeds.urls == ("http://a.test/${X}",)
+    assert job.browser.user_agent == "${Y} $${Z}"
+
+
+def test_options_every_field_is_one_of_the_job() -> None:
+    """Options and job files use the same names; `--urls-file` alone differs, as a job has a section for seeds."""
+    fields = {option.field: option for option in OPTIONS if option.field}
+    job = _job()
+    for field, option in fields.items():
+        section, leaf = field.split(".")
+        assert leaf in type(getattr(job, section)).model_fields, option.flag
+        assert leaf in {option.name, "file", "directory"}
+    leaves = {
+        f"{part}.{leaf}"
+        for part in ("visit", "links", "limits", "pace", "browser")
+        for leaf in type(getattr(job, part)).model_fields
+    }
+    assert leaves - fields.keys() == {"visit.accept_status"}
 
 
 def test_configuration_playwright_file_above_is_found_and_options_win(folder: Path) -> None:
@@ -93,7 +140,7 @@ def test_configuration_headed_takes_the_full_browser() -> None:
 )
 def test_configuration_value_out_of_range_names_the_option(argv: list[str], sentence: str) -> None:
     """What the configuration refuses is told in the words of the command line: option, limit and value."""
-    with pytest.raises(BadUsage) as raised:
+    with pytest.raises(ConfigError) as raised:
         _configured(*argv)
     assert raised.value.message == sentence
 
@@ -107,11 +154,8 @@ def test_configuration_mistake_in_the_file_is_not_blamed_on_an_option(folder: Pa
 
 
 def test_options_default_shown_is_the_default_that_holds() -> None:
-    """Where the help shows a plain number, duration or word as default, the configuration has just that."""
-    config = _configured()
-    for option in OPTIONS:
-        if option.field and re.fullmatch(r"\w+", option.default):
-            held: object = config
-            for step in option.field.split("."):
-                held = getattr(held, step)
-            assert option.read(option.default) == held, option.flag
+    """Where the help shows a plain number, duration or word as default, giving it changes nothing."""
+    plain = [option for option in OPTIONS if option.field and re.fullmatch(r"\w+", option.default)]
+    assert len(plain) > 4
+    for option in plain:
+        assert _configured(option.flag, option.default) == _configured(), option.flag

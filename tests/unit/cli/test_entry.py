@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from browsercrawl.cli import main
-from browsercrawl.cli.entry import exit_code_of
+from browsercrawl.cli.entry import COMMANDS, exit_code_of
 from browsercrawl.errors import BrowserNotFound, ConfigError, LaunchFailed, NetworkFailed
 
 
@@ -28,6 +28,20 @@ from browsercrawl.errors import BrowserNotFound, ConfigError, LaunchFailed, Netw
         (["demo", "--products", "100001"], "not between 1 and 100000"),
         (["doctor", "now"], "takes options only, not 'now'"),
         (["crawl", "\x1b[2Jx"], "\\x1b[2Jx"),
+        (["crawl", "https://a.example/", "--max-time", "3"], "--max-time: '3': write a number and one of ms, s, m, h"),
+        (["crawl", "https://a.example/", "--max-failures", "many"], "write a whole number such as 50, or a share such"),
+        (["crawl", "https://a.example/", "--max-disk", "0"], "--max-disk: must be at least 1 B, not 0 B"),
+        (["crawl", "https://a.example/", "--save", "pdfs"], "--save: 'pdfs' is not one of html, text, markdown"),
+        (["crawl", "--sitemap", "here"], "--sitemap: not a URL: 'here'"),
+        (["crawl", "https://a.example/", "--retries", "101", "--delay", "25h"], "--delay: must be at most 86,400 s"),
+        (["run"], "give one job file: browsercrawl run JOB.yaml"),
+        (["run", "missing.yaml"], "missing.yaml: No such file or directory"),
+        (["resume"], "browsercrawl resume RUN_DIR"),
+        (["retry-failed"], "browsercrawl retry-failed RUN_DIR"),
+        (["status", "missing"], "run directory missing does not exist"),
+        (["export", "missing"], "run directory missing does not exist"),
+        (["init", "a", "b"], "writes one file, not 2"),
+        (["schema", "now"], "takes options only, not 'now'"),
     ],
 )
 def test_main_bad_usage_exits_2_with_the_reason(
@@ -44,7 +58,7 @@ def test_main_bad_usage_exits_2_with_the_reason(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["crawl", "--help"], ["demo", "x", "--help"], ["doctor", "--help"]])
+@pytest.mark.parametrize("argv", [["--help"], ["demo", "x", "--help"], *([name, "--help"] for name in COMMANDS)])
 def test_main_help_exits_0(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Help is data: on standard output, whatever else stands on the line."""
     assert main(argv) == 0
@@ -66,10 +80,10 @@ def test_exit_code_of_each_kind_of_error_is_the_documented_one() -> None:
 
 @pytest.mark.parametrize("argv", [["--help"], ["crawl", "--help"]])
 def test_help_starts_without_the_browser_and_without_rich(argv: list[str]) -> None:
-    """Help is there at once: neither Playwright nor rich is imported for it."""
+    """Help is there at once: neither Playwright nor rich, nor what reads job files, is imported for it."""
     code = (
         "import sys; from browsercrawl.cli import main; main(sys.argv[1:]);"
-        "sys.exit(bool({'playwright', 'rich', 'structlog'} & set(sys.modules)))"
+        "sys.exit(bool({'playwright', 'rich', 'structlog', 'yaml', 'httpx'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code, *argv], stdout=subprocess.DEVNULL, timeout=30, check=False)
     assert done.returncode == 0

@@ -2,12 +2,14 @@
 
 import io
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from browsercrawl.cli.drawing import LiveDisplay, LiveView
-from browsercrawl.cli.view import Frame, View, status_line
+from browsercrawl.cli.drawing import LiveDisplay, LiveView, print_run, watch_run
+from browsercrawl.cli.view import Frame, InputRead, RunStatus, View, run_line, status_line
 from browsercrawl.errors import Disposition, ErrorKind
 from browsercrawl.events import Status
 from browsercrawl.events import models as events
@@ -17,6 +19,16 @@ STATUS = Status(
     queued=653, active=16, waiting=12, retrying=3, succeeded=1180, failed=24, skipped=0, limit=16, pages_per_s=14.2,
     memory_used_bytes=1_240_000_000, memory_limit_bytes=4_000_000_000, memory_source="cgroup2", elapsed_s=84.2,
 )  # fmt: skip
+
+RUN: dict[str, Any] = {
+    "run_dir": Path("/runs/20261121T050212Z-shop.example"), "run_id": "3f2a9c1be0d74a55", "state": "interrupted",
+    "finish_reason": None, "pid": None, "process_started_at": None, "elapsed_s": 734.2,
+    "started_at": datetime(2026, 11, 21, 5, 2, 12, tzinfo=UTC), "stored": 1888, "queued": 653, "waiting": 12,
+    "retrying": 3, "claimed": 16, "finished": 1204, "succeeded": 1177, "failed": 24, "skipped": 3, "partial": 2,
+    "retried": 31, "duplicates": 412, "failures": {"http_rejected": 20, "deadline": 4}, "skips": {"handler": 3},
+    "input": InputRead(lines=40210, read_bytes=1_200_000, total_bytes=4_000_000), "disk_bytes": 1_840_000_000,
+    "go_on": "browsercrawl resume runs/20261121T050212Z-shop.example",
+}  # fmt: skip
 
 
 def _started(number: int, url: str | None = None) -> events.VisitStarted:
@@ -115,3 +127,58 @@ def test_live_display_leaves_only_what_was_said() -> None:
     text = screen.getvalue()
     assert "the browser died (\\x1b[2J); starting another" in text
     assert text.rstrip().endswith("\x1b[2K")
+
+
+def _shown(status: RunStatus, width: int) -> str:
+    screen = io.StringIO()
+    print_run(status, console=Console(file=screen, width=width, force_terminal=False))
+    return screen.getvalue()
+
+
+def test_print_run_shows_all_that_a_run_directory_tells() -> None:
+    """State, counts by state and kind, input, size, age, and what to type to go on."""
+    text = _shown(RunStatus(**RUN), 110)
+    wanted = (
+        "killed", "1,204 of 1,888", "1,177   2 of them partly", "24   http_rejected 20, deadline 4", "3   handler 3",
+        "16 open when it ended   653 queued   12 waiting for their host", "3 to try again",
+        "40,210 lines, 1 MB of 4 MB", "1.8 GB", "2026-11-21 05:02:12 UTC, worked on for 12 min 14 s", "3f2a9c1be0d74a55", str(RUN["go_on"]),
+    )  # fmt: skip
+    assert [words for words in wanted if words not in text] == []
+
+
+def test_print_run_that_is_going_on_names_its_process() -> None:
+    """Who works on it, since when; nothing is said about going on."""
+    running = {"state": "running", "pid": 41234, "process_started_at": RUN["started_at"], "go_on": None}
+    text = _shown(RunStatus(**(RUN | running)), 110)
+    assert "running in process 41234" in text
+    assert "16 open now" in text
+    assert "41234, since 2026-11-21 05:02:12 UTC" in text
+    assert "go on with" not in text
+
+
+@pytest.mark.parametrize("width", [30, 46, 60, 80, 200])
+def test_run_view_any_width_no_line_is_wider(width: int) -> None:
+    """Nothing wraps by accident, and what a file holds cannot steer the terminal."""
+    long = {"run_dir": Path("/runs/" + "x" * 200), "run_id": "\x1b[2J\x9b1m", "failures": {"\x1b]0;x\x07": 1}}
+    text = _shown(RunStatus(**(RUN | long)), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert not set(text) & set("\x1b\x9b\x07")
+
+
+def test_watch_run_redraws_in_place_and_leaves_the_last() -> None:
+    """Each look takes the place of the one before; the cursor comes back."""
+    screen = io.StringIO()
+    console = Console(file=screen, width=80, height=40, force_terminal=True, force_interactive=True)
+    looks = [RunStatus(**(RUN | {"succeeded": number})) for number in (1000, 1001, 1002)]
+    watch_run(iter(looks), console=console)
+    drawn = screen.getvalue()
+    assert drawn.count("\x1b[?25l") == drawn.count("\x1b[?25h") == 1
+    assert "1,002" in drawn[drawn.rindex("\x1b[2K") :]
+    assert "1,001" not in drawn[drawn.rindex("\x1b[2K") :]
+
+
+def test_run_line_is_one_line() -> None:
+    """Without a terminal the same is told in one plain line."""
+    assert run_line(RunStatus(**RUN)) == (
+        "[12 min 14 s] killed: 1,177 done, 24 failed, 3 skipped, 16 active, 668 queued"
+    )

@@ -188,8 +188,8 @@ async def test_run_directory_has_no_secret_but_in_the_results(tmp_path: Path) ->
     labelled = Request(url=f"{with_userinfo}labelled", label="none")
     results = [result async for result in crawler.stream([*urls, labelled])]
     assert len(results) >= len(urls) + 1
-    written = {path.name: path.read_text() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    assert {name for name, text in written.items() if _SECRET in text} == {"results.jsonl"}
+    written = {path.name: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert {name for name, text in written.items() if _SECRET.encode() in text} == {"results.jsonl", "run.sqlite"}
     for line in lines(tmp_path / "run" / "results.jsonl"):
         assert _SECRET not in (line["error"] or {}).get("message", "")
         assert _SECRET not in json.dumps({**line, "url": "", "final_url": "", "parent_url": ""})

@@ -85,7 +85,7 @@ async def test_run_endless_input_ends_at_max_requests(make: Any, nothing_left: N
     bench = Bench(links={"max_requests": 120})
     summary = await bench.crawler.run(make([]))
     assert summary.succeeded == 120
-    assert (summary.finish_reason, summary.unfinished) == (FinishReason.FINISHED, 0)
+    assert (summary.finish_reason, summary.unfinished) == (FinishReason.MAX_REQUESTS, 0)
     nothing_left(bench.launcher)
 
 
@@ -376,7 +376,7 @@ async def test_crawler_stop_during_fetch_is_told() -> None:
 
 
 async def test_fetch_visits_one_page_only(nothing_left: NothingLeft) -> None:
-    """`fetch` follows nothing, whatever the configuration and the handler say, and its run ends as finished."""
+    """`fetch` follows nothing, whatever the configuration and the handler say: one request is all its run takes."""
     bench = Bench(lambda url: FakePageScript(title="t", html="<p>", text="p", links=(f"{url}a",)), links={"depth": 3})
 
     @bench.crawler.handler()
@@ -386,7 +386,7 @@ async def test_fetch_visits_one_page_only(nothing_left: NothingLeft) -> None:
     one = await bench.crawler.fetch(URL)
     assert (one.url, one.title, one.html, one.text, one.links) == (URL, "t", "<p>", "p", (f"{URL}a",))
     (finished,) = [event for event in bench.events if isinstance(event, RunFinished)]
-    assert (finished.finish_reason, finished.succeeded, finished.unfinished) == ("finished", 1, 0)
+    assert (finished.finish_reason, finished.succeeded, finished.unfinished) == ("max_requests", 1, 0)
     nothing_left(bench.launcher)
     with pytest.raises(InvalidURL):
         await bench.crawler.fetch("nothing")

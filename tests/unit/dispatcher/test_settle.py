@@ -1,8 +1,11 @@
 """The pure decision after a visit: again, or finished."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
 
-from browsercrawl.dispatcher.settle import Again, Finished, decide
+from browsercrawl.dispatcher.settle import Again, Finished, History, decide
 from browsercrawl.errors import (
     BrowserCrashed,
     BrowsercrawlError,
@@ -65,3 +68,10 @@ def test_decide_shared_fate_spends_no_attempt() -> None:
     """What a neighbour in the same renderer may have done is put back, even at the last attempt."""
     decision = decide(RETRY_FRESH, claim(3), attempts_max=3, deaths_alone=0, deaths_max=3, shared_fate=True)
     assert decision == Again(Disposition.PUT_BACK, spent=False)
+
+
+def test_history_travels_in_the_memo() -> None:
+    """What earlier attempts left is the same after it went through a claim's memo; without one it is nothing."""
+    history = History(started_at=datetime(2026, 1, 1, tzinfo=UTC), navigate_s=1.5, deaths_alone=2)
+    assert History.of(replace(claim(2), memo=history.memo())) == history
+    assert History.of(claim(1)) == History()

@@ -187,7 +187,7 @@ async def test_event_log_unwritable_path_raises_typed_error(tmp_path: Path) -> N
 def test_line_writer_rotates_by_size_and_keeps_a_few(tmp_path: Path) -> None:
     """A file is renamed before it grows past the limit; at most 5 old ones stay, in order, no line is lost within."""
     path = tmp_path / "events.jsonl"
-    writer = LineWriter(path, interval_s=60, bytes_max=1000, lossy=True, rotate_bytes=20)
+    writer = LineWriter(path, interval_s=60, bytes_max=1000, rotate_bytes=20)
     for number in range(20):
         assert writer.offer(f"line {number:04}\n".encode())
         writer.drain()
@@ -199,9 +199,28 @@ def test_line_writer_rotates_by_size_and_keeps_a_few(tmp_path: Path) -> None:
     assert {name.stat().st_mode & 0o777 for name in names} == {0o600}
 
 
+@pytest.mark.parametrize("torn", [b"", b"tor", b"x" * 200_000])
+async def test_event_log_opened_again_cuts_torn_line(tmp_path: Path, torn: bytes) -> None:
+    """A line that a killed process left unfinished is cut off, however long; whole lines stay, new ones follow them."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b'{"event": "old"}\n' + torn)
+    log = EventLog(run_id="r1", clock=FixedClock(), path=path)
+    log.emit(SUCCEEDED)
+    await log.close()
+    assert [json.loads(line)["event"] for line in path.read_text().splitlines()] == ["old", "visit.succeeded"]
+
+
+async def test_event_log_file_of_one_torn_line_is_emptied(tmp_path: Path) -> None:
+    """A file that holds nothing but an unfinished line begins anew."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b"x" * 100_000)
+    await EventLog(run_id="r1", clock=FixedClock(), path=path).close()
+    assert path.read_bytes() == b""
+
+
 def test_line_writer_without_room_drops_and_counts(tmp_path: Path) -> None:
     """A queue that is full refuses lines at once; a line larger than the whole room still gets through alone."""
-    writer = LineWriter(tmp_path / "x", interval_s=60, bytes_max=10, lossy=True)
+    writer = LineWriter(tmp_path / "x", interval_s=60, bytes_max=10)
     with writer._writing:  # as if the disk hung
         assert writer.offer(b"a" * 50 + b"\n")
         assert not writer.offer(b"b\n")

@@ -3,14 +3,20 @@
 import fcntl
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from browsercrawl.clock import SystemClock
-from browsercrawl.errors import RunDirectoryError
-from browsercrawl.output import FinishReason, Meter, RunDirectory, Summary, default_run_directory
+from browsercrawl.errors import OutputFailed, RunBusy, RunDamaged, RunDirectoryError
+from browsercrawl.output import FinishReason, Meter, RunDirectory, Summary, default_run_directory, holder_of
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -25,6 +31,33 @@ class FixedClock(SystemClock):
 def make(path: Path, **options: str) -> RunDirectory:
     """Make a run directory."""
     return RunDirectory.create(path, options=dict(options))
+
+
+def with_store(fresh: Path) -> None:
+    """Put the store's file into a directory that is being made."""
+    (fresh / "run.sqlite").write_bytes(b"truth")
+
+
+@contextmanager
+def another_process(code: str, *arguments: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run Python code in another process, and go on when it has printed a line; it is killed in the end."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGKILL)
+
+
+HOLD = """
+import sys, pathlib
+from browsercrawl.output import RunDirectory
+directory = RunDirectory.open(pathlib.Path(sys.argv[1]))
+print("ready", flush=True)
+sys.stdin.read()
+"""
 
 
 def is_locked(directory: Path) -> bool:
@@ -138,3 +171,208 @@ def test_run_directory_summary_is_written_whole(tmp_path: Path) -> None:
     assert written["finish_reason"] == "interrupted"
     assert written["options"] == {"proxy": "http://p.example"}
     assert written["run_dir"] == str(tmp_path / "run")
+
+
+# --- made whole ------------------------------------------------------------------------------------------------------
+
+
+def test_run_directory_prepare_is_part_of_the_whole(tmp_path: Path) -> None:
+    """What `prepare` makes is there from the first moment, private, and named by `store`."""
+    seen: list[bool] = []
+
+    def prepare(fresh: Path) -> None:
+        seen.append((tmp_path / "run").exists())
+        with_store(fresh)
+
+    with RunDirectory.create(tmp_path / "run", prepare=prepare) as run:
+        assert run.store.read_bytes() == b"truth"
+        assert run.store.stat().st_mode & 0o777 == 0o600
+    assert seen == [False]
+
+
+@pytest.mark.parametrize("error", [OutputFailed("no room"), OSError(28, "No space left on device")])
+def test_run_directory_prepare_that_fails_leaves_nothing(tmp_path: Path, error: Exception) -> None:
+    """When the store cannot be made there is no directory, and the error says why."""
+
+    def prepare(_fresh: Path) -> None:
+        raise error
+
+    with pytest.raises((OutputFailed, RunDirectoryError), match=r"[Nn]o (room|space)"):
+        RunDirectory.create(tmp_path / "run", prepare=prepare)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_directory_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file and folder is synced before the rename, and after it the parents that got a new name in them."""
+    steps: list[str] = []
+    sync, rename = os.fsync, Path.rename
+
+    def note_sync(descriptor: int) -> None:
+        steps.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        sync(descriptor)
+
+    def note_rename(self: Path, target: Path) -> Path:
+        steps.append("rename")
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(Path, "rename", note_rename)
+    RunDirectory.create(tmp_path / "new" / "deep" / "run", prepare=with_store).close()
+    middle = steps.index("rename")
+    names = {Path(step).name.partition(".new-")[0] for step in steps[:middle]}
+    files = {"results.jsonl", "events.jsonl", "job.yaml", "run.sqlite", ".lock"}
+    assert names == files | {"artifacts", ".run"}
+    assert steps[middle + 1 :] == [str(tmp_path / "new" / "deep"), str(tmp_path / "new"), str(tmp_path)]
+
+
+# --- opened again ----------------------------------------------------------------------------------------------------
+
+
+def test_run_directory_opened_again_is_as_it_was(tmp_path: Path) -> None:
+    """Opening an earlier run changes nothing in it; a folder that a copy left out is made."""
+    RunDirectory.create(tmp_path / "run", prepare=with_store).close()
+    (tmp_path / "run" / "artifacts").rmdir()
+    (tmp_path / "run" / "results.jsonl").write_bytes(b"{}\n")
+    with RunDirectory.open(tmp_path / "run") as run:
+        assert is_locked(run.path)
+        assert run.artifacts.is_dir()
+        assert run.results.read_bytes() == b"{}\n"
+        assert run.store.read_bytes() == b"truth"
+    assert not is_locked(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"), [("nothing", "does not exist"), ("file", "no directory"), ("empty", "sqlite")]
+)
+def test_run_directory_open_of_anything_else_says_what_is_missing(tmp_path: Path, kind: str, why: str) -> None:
+    """What is no run directory is refused with the reason, and left as it was."""
+    path = tmp_path / "run"
+    if kind == "file":
+        path.touch()
+    elif kind == "empty":
+        path.mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RunDirectoryError, match=f"run is no run directory: it .*{why}"):
+        RunDirectory.open(path)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert holder_of(path) is None
+
+
+def test_run_directory_held_by_another_process_is_refused_by_its_name(tmp_path: Path) -> None:
+    """The second process is refused and told which process holds the run; after that one is killed it may have it."""
+    RunDirectory.create(tmp_path / "run", prepare=with_store).close()
+    assert holder_of(tmp_path / "run") is None
+    with another_process(HOLD, tmp_path / "run") as process:
+        with pytest.raises(RunBusy, match=rf"run is being run by process {process.pid} \(since \d.* UTC\)"):
+            RunDirectory.open(tmp_path / "run")
+        holder = holder_of(tmp_path / "run")
+        assert holder is not None
+        assert holder.pid == process.pid
+        assert holder.since.timestamp() == pytest.approx((tmp_path / "run" / ".lock").stat().st_mtime)
+    assert holder_of(tmp_path / "run") is None
+    with RunDirectory.open(tmp_path / "run"):
+        holder = holder_of(tmp_path / "run")
+        assert holder is not None
+        assert holder.pid == os.getpid()
+
+
+def test_run_directory_just_made_names_its_holder(tmp_path: Path) -> None:
+    """The process that made the run is named as well."""
+    made = RunDirectory.create(tmp_path / "run", prepare=with_store)
+    with made, pytest.raises(RunBusy, match=f"process {os.getpid()} "):
+        RunDirectory.open(tmp_path / "run")
+
+
+def test_run_directory_holder_without_name_is_another_process(tmp_path: Path) -> None:
+    """When the lock file does not tell who holds it (the disk was full) nobody is named."""
+    with RunDirectory.create(tmp_path / "run", prepare=with_store) as run:
+        (run.path / ".lock").write_bytes(b"")
+        with pytest.raises(RunBusy, match="another process"):
+            RunDirectory.open(run.path)
+
+
+def test_run_directory_looked_at_can_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who only looks who runs the run, and holds the lock shared for that instant, keeps nobody from opening it."""
+    RunDirectory.create(tmp_path / "run", prepare=with_store).close()
+    look = os.open(tmp_path / "run" / ".lock", os.O_RDONLY)
+    fcntl.flock(look, fcntl.LOCK_SH)
+    monkeypatch.setattr(time, "sleep", lambda _: os.close(look))
+    RunDirectory.open(tmp_path / "run").close()
+
+
+def test_run_directory_discard_keeps_an_earlier_run(tmp_path: Path) -> None:
+    """Only who made the directory may remove it."""
+    made = RunDirectory.create(tmp_path / "run", prepare=with_store)
+    made.close()
+    opened = RunDirectory.open(tmp_path / "run")
+    opened.discard()
+    assert not is_locked(tmp_path / "run")
+    made = RunDirectory.create(tmp_path / "other", prepare=with_store)
+    made.discard()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+# --- results taken back ----------------------------------------------------------------------------------------------
+
+LINES = [json.dumps({"request_id": name, "n": [1, 2]}).encode() + b"\n" for name in "abcd"]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[RunDirectory]:
+    """A run with four results."""
+    with RunDirectory.create(tmp_path / "run", prepare=with_store) as made:
+        made.results.write_bytes(b"".join(LINES))
+        yield made
+
+
+def test_run_directory_results_replaced_in_two_steps(run: RunDirectory) -> None:
+    """The new file stands beside the old until the swap; lines that stay are the same bytes, in the same order."""
+    size = run.replace_results({"b", "d"}.__contains__, size=len(b"".join(LINES)))
+    assert run.results.read_bytes() == b"".join(LINES)
+    run.finish_swap()
+    assert run.results.read_bytes() == LINES[1] + LINES[3]
+    assert size == run.results.stat().st_size
+    assert run.results.stat().st_mode & 0o777 == 0o600
+    run.finish_swap()
+    assert run.results.read_bytes() == LINES[1] + LINES[3]
+    assert not (run.path / "results.jsonl.new").exists()
+
+
+def test_run_directory_new_results_without_note_are_dropped(run: RunDirectory) -> None:
+    """New results that the store does not know of are removed; the old ones stand."""
+    run.replace_results(lambda _: False, size=len(b"".join(LINES)))
+    run.drop_swap()
+    run.drop_swap()
+    run.finish_swap()
+    assert run.results.read_bytes() == b"".join(LINES)
+
+
+def test_run_directory_replaced_results_end_at_the_recorded_size(run: RunDirectory) -> None:
+    """What was written but never recorded is not taken over."""
+    assert run.replace_results(lambda _: True, size=len(LINES[0] + LINES[1])) == len(LINES[0] + LINES[1])
+
+
+@pytest.mark.parametrize("line", [b"nonsense\n", b"[]\n", b"{}\n"])
+def test_run_directory_damaged_results_are_not_replaced(run: RunDirectory, line: bytes) -> None:
+    """A line that is no result is named; nothing is changed, no new file stays."""
+    run.results.write_bytes(LINES[0] + line)
+    with pytest.raises(RunDamaged, match="line 2 is no result"):
+        run.replace_results(lambda _: True, size=len(LINES[0] + line))
+    assert not (run.path / "results.jsonl.new").exists()
+    assert run.results.read_bytes() == LINES[0] + line
+
+
+def test_run_directory_results_shorter_than_recorded_are_not_replaced(run: RunDirectory) -> None:
+    """Results that lost bytes are reported before any is taken back."""
+    with pytest.raises(RunDamaged, match="the run has recorded"):
+        run.replace_results(lambda _: True, size=10_000)
+    assert not (run.path / "results.jsonl.new").exists()
+
+
+def test_run_directory_no_room_for_new_results_leaves_the_old(run: RunDirectory) -> None:
+    """When the new file cannot be written one typed error says so, and nothing has changed."""
+    (run.path / "results.jsonl.new").symlink_to(Path("/dev/full"))
+    with pytest.raises(OutputFailed, match="No space left on device; nothing was taken back"):
+        run.replace_results(lambda _: True, size=len(b"".join(LINES)))
+    assert run.results.read_bytes() == b"".join(LINES)
+    assert not (run.path / "results.jsonl.new").is_symlink()

@@ -4,14 +4,15 @@ import math
 import statistics
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from browsercrawl.clock import SystemClock
-from browsercrawl.errors import Disposition, ErrorKind
-from browsercrawl.output import FinishReason, Meter, Summary
+from browsercrawl.errors import Disposition, ErrorKind, RunDamaged
+from browsercrawl.output import FinishReason, Meter, Summary, counts_of
 from browsercrawl.output.summary import RECENT_S, Histogram
 from browsercrawl.result import ErrorInfo, Outcome, Result, Timings
 
@@ -88,6 +89,84 @@ def test_meter_counts_each_outcome_and_kind() -> None:
     assert totals.failures == {ErrorKind.DEADLINE: 1}
 
 
+@pytest.mark.parametrize(
+    ("outcome", "fields", "ending", "counts"),
+    [
+        (Outcome.SUCCEEDED, {}, "succeeded", {}),
+        (Outcome.SUCCEEDED, {"partial": True, "attempts": 3}, "succeeded", {"partial": 1, "retried": 2}),
+        (Outcome.FAILED, {"error": ERROR, "attempts": 2}, "failed.deadline", {"retried": 1}),
+        (Outcome.FAILED, {"error": ERROR, "partial": True}, "failed.deadline", {}),
+        (Outcome.SKIPPED, {"skip_reason": "too_deep", "attempts": 0}, "skipped.too_deep", {}),
+        (Outcome.SKIPPED, {"skip_reason": "handler: sold: out"}, "skipped.handler", {}),
+    ],
+)
+def test_counts_of_each_ending_has_its_word(
+    outcome: Outcome, fields: dict[str, object], ending: str, counts: dict[str, int]
+) -> None:
+    """Every ending is counted under one word, and a handler's own reasons under one together."""
+    assert counts_of(result(outcome, **fields)) == (ending, counts)
+
+
+@unhurried
+@given(st.lists(st.sampled_from([0.0, 0.004, 0.3, 20.0])), st.integers(0, 20))
+def test_meter_goes_on_where_an_earlier_one_stood(durations: list[float], cut: int) -> None:
+    """Two processes of a run together count what one would have."""
+    whole, parts, phases = Meter(HandClock()), dict[str, int](), None
+    earlier = Meter(HandClock())
+    for number, seconds in enumerate(durations):
+        each = result(
+            [Outcome.SUCCEEDED, Outcome.FAILED][number % 2],
+            attempts=2,
+            partial=True,
+            error=ERROR if number % 2 else None,
+            timings=Timings(navigate_s=seconds),
+        )
+        whole.count_result(each)
+        if number < cut:
+            ending, counts = counts_of(each)
+            for word, count in ((ending, 1), *counts.items()):
+                parts[word] = parts.get(word, 0) + count
+            earlier.count_result(each)
+            phases = earlier.phases_json()
+    later = Meter(HandClock(), totals=parts, phases=phases)
+    for number, seconds in list(enumerate(durations))[cut:]:
+        error = ERROR if number % 2 else None
+        outcome = [Outcome.SUCCEEDED, Outcome.FAILED][number % 2]
+        later.count_result(result(outcome, attempts=2, partial=True, error=error, timings=Timings(navigate_s=seconds)))
+    assert later.totals() == whole.totals()
+    assert later.phases_json() == whole.phases_json()
+
+
+def test_meter_phases_json_is_compact() -> None:
+    """What is kept for a later process grows with the spread of durations, not with their number."""
+    meter = Meter(HandClock())
+    for _ in range(10_000):
+        meter.count_result(result(timings=Timings(navigate_s=0.2)))
+    assert len(meter.phases_json()) < 300
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        {"totals": {"failed.of_the_future": 1}},
+        {"totals": {"succeeded": -1}},
+        {"phases": "nonsense"},
+        {"phases": '{"total_s":[1]}'},
+        {"phases": '{"total_s":{"9999":1}}'},
+    ],
+)
+def test_meter_counts_of_another_version_are_refused(before: dict[str, Any]) -> None:
+    """Counts that cannot be understood raise one typed error instead of giving wrong numbers."""
+    with pytest.raises(RunDamaged, match="counts"):
+        Meter(HandClock(), **before)
+
+
+def test_meter_words_it_does_not_know_are_left_alone() -> None:
+    """The store counts other things too, such as links kept out; they are nobody's result."""
+    totals = Meter(HandClock(), totals={"succeeded": 2, "link.too_deep": 7}).totals()
+    assert (totals.succeeded, totals.failed, totals.skipped) == (2, 0, 0)
+
+
 def test_meter_phases_cover_visited_requests_only() -> None:
     """Quantiles by phase come from requests that were visited; a skipped one does not pull them down."""
     meter = Meter(HandClock())
@@ -120,7 +199,7 @@ def test_meter_memory_does_not_grow() -> None:
     """A hundred thousand results take no more memory than a thousand."""
 
     def size(meter: Meter) -> int:
-        held = [meter._recent, meter._outcomes, meter._failures, *(each._counts for each in meter._phases.values())]
+        held = [meter._recent, meter._counts, *(each._counts for each in meter._phases.values())]
         return sum(sys.getsizeof(each) for each in held)
 
     meter = Meter(HandClock())
@@ -141,13 +220,19 @@ def test_meter_memory_does_not_grow() -> None:
         (FinishReason.STOPPED, 0, 0),
         (FinishReason.HANDLER_STOP, 0, 0),
         (FinishReason.HANDLER_STOP, 2, 1),
-        (FinishReason.LIMIT, 1, 4),
+        (FinishReason.MAX_REQUESTS, 0, 0),
+        (FinishReason.MAX_DEPTH, 0, 0),
+        (FinishReason.MAX_REQUESTS, 1, 1),
+        (FinishReason.MAX_DEPTH, 1, 1),
+        (FinishReason.MAX_TIME, 0, 4),
+        (FinishReason.MAX_FAILURES, 1, 4),
+        (FinishReason.MAX_DISK, 0, 4),
         (FinishReason.FAILED, 0, 1),
         (FinishReason.INTERRUPTED, 1, 130),
     ],
 )
 def test_summary_exit_code_follows_the_contract(reason: FinishReason, failed: int, code: int) -> None:
-    """0 all well, 1 some failed, 4 ended by a limit, 130 interrupted, whatever else went wrong."""
+    """0 all well, 1 some failed, 4 ended early by a limit, 130 interrupted; the job's own size is no early end."""
     assert summary(reason, failed=failed).exit_code == code
 
 

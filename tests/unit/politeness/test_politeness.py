@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from browsercrawl.config import HostConfig, RetryConfig
-from browsercrawl.politeness import HostBackoff, HostRules, retry_after_s, retry_delay_s, slot_rules
+from browsercrawl.politeness import HostRules, host_deferral_s, retry_after_s, retry_delay_s, slot_rules
 
 NOW = datetime(1994, 11, 6, 8, 49, 7, tzinfo=UTC)
 
@@ -63,62 +63,27 @@ def test_retry_delay_doubles_up_to_its_maximum_and_never_is_nothing() -> None:
     assert retry_delay_s(RetryConfig(backoff_s=0.0), 3) == 0.0
 
 
-def test_host_backoff_doubles_with_each_refusal_after_the_pause_up_to_its_maximum() -> None:
+def test_host_deferral_doubles_with_each_refusal_up_to_its_maximum() -> None:
     """A host that keeps refusing is asked ever less often."""
-    backoff = HostBackoff(HostConfig(defer_s=60.0, defer_max_s=300.0), random=_Always(0.0))
-    now, pauses = 0.0, []
-    for _ in range(5):
-        pauses.append(backoff.deferral_s("a:80", asked_s=None, now=now))
-        now += pauses[-1]
+    config = HostConfig(defer_s=60.0, defer_max_s=300.0)
+    pauses = [host_deferral_s(config, refusals, asked_s=None, random=_Always(0.0)) for refusals in (1, 2, 3, 4, 5000)]
     assert pauses == [60.0, 120.0, 240.0, 300.0, 300.0]
 
 
-def test_host_backoff_refusals_during_a_pause_do_not_double_it() -> None:
-    """Eight pages that were open when the host began to refuse are one refusal, not eight."""
-    backoff = HostBackoff(HostConfig(defer_s=60.0), random=_Always(0.0))
-    assert [backoff.deferral_s("a:80", asked_s=None, now=float(now)) for now in range(8)] == [
-        60.0 - now for now in range(8)
-    ]
-    assert backoff.deferral_s("a:80", asked_s=None, now=60.0) == 120.0
-
-
 @given(st.integers(0, 2**32), st.integers(1, 6))
-def test_host_backoff_jitter_only_adds_and_at_most_a_tenth(seed: int, refusals: int) -> None:
+def test_host_deferral_jitter_only_adds_and_at_most_a_tenth(seed: int, refusals: int) -> None:
     """No pause is shorter than promised, nor past the maximum."""
-    backoff = HostBackoff(HostConfig(defer_s=10.0, defer_max_s=200.0), random=Random(seed))
-    now, pause = 0.0, 0.0
-    for _ in range(refusals):
-        pause = backoff.deferral_s("a:80", asked_s=None, now=now)
-        now += pause
+    config = HostConfig(defer_s=10.0, defer_max_s=200.0)
+    pause = host_deferral_s(config, refusals, asked_s=None, random=Random(seed))
     plain = 10.0 * 2 ** (refusals - 1)
     assert min(plain, 200.0) <= pause <= min(plain * 1.1, 200.0)
 
 
-def test_host_backoff_after_a_success_begins_anew() -> None:
-    """A host that answered again is not punished for what was."""
-    backoff = HostBackoff(HostConfig(defer_s=60.0), random=_Always(0.0))
-    backoff.deferral_s("a:80", asked_s=None, now=0.0)
-    backoff.forgive("a:80")
-    backoff.forgive("never-refused:80")
-    assert backoff.deferral_s("a:80", asked_s=None, now=100.0) == 60.0
-
-
-def test_host_backoff_grants_what_the_host_asks_up_to_the_maximum() -> None:
-    """Retry-After rules, within what the user allows, and counts as a refusal."""
-    backoff = HostBackoff(HostConfig(defer_s=60.0, defer_max_s=600.0), random=_Always(0.0))
-    assert backoff.deferral_s("a:80", asked_s=7.0, now=0.0) == 7.0
-    assert backoff.deferral_s("a:80", asked_s=float("inf"), now=7.0) == 600.0
-    assert backoff.deferral_s("a:80", asked_s=None, now=607.0) == 240.0
-
-
-def test_host_backoff_of_many_hosts_remembers_ten_thousand() -> None:
-    """The oldest are forgotten: memory is bounded however many hosts refuse."""
-    backoff = HostBackoff(HostConfig(defer_s=60.0), random=_Always(0.0))
-    for number in range(10_050):
-        backoff.deferral_s(f"h{number}:80", asked_s=None, now=0.0)
-    assert len(backoff) == 10_000
-    assert backoff.deferral_s("h10049:80", asked_s=None, now=60.0) == 120.0
-    assert backoff.deferral_s("h0:80", asked_s=None, now=60.0) == 60.0
+def test_host_deferral_grants_what_the_host_asks_up_to_the_maximum() -> None:
+    """Retry-After rules, within what the user allows."""
+    config = HostConfig(defer_s=60.0, defer_max_s=600.0)
+    assert host_deferral_s(config, 3, asked_s=7.0) == 7.0
+    assert host_deferral_s(config, 1, asked_s=float("inf")) == 600.0
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,21 @@
 """A single visit: the handler's view of it, and its end."""
 
 import asyncio
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
-from browsercrawl.config import VisitConfig
-from browsercrawl.errors import Blocked, ErrorKind, Retry, Skip, Stop, UsageError
+from browsercrawl.config import CrawlerConfig, Saved, VisitConfig
+from browsercrawl.errors import Blocked, ConfigError, ErrorKind, Retry, Skip, Stop, UsageError
 from browsercrawl.events import Event
 from browsercrawl.ports import ContextOptions
 from browsercrawl.request import Request
+from browsercrawl.result import Phase
 from browsercrawl.testing.fake_browser import FakeBrowser, FakePage, FakePageScript
 from browsercrawl.testing.virtual_clock import VirtualClock
-from browsercrawl.visit import Visit, Visitor, VisitOutcome, VisitPlan
+from browsercrawl.visit import Visit, Visitor, VisitOutcome, VisitPlan, check_saved
+from browsercrawl.visit.markdown import HTML_CHARACTERS_MAX
 
 URL = "http://site.test/"
 
@@ -41,14 +44,48 @@ async def test_visit_takes_what_is_asked_for_and_no_more() -> None:
     full = await Bench(script).visit()
     assert full.snapshot is not None
     assert (full.snapshot.html, full.snapshot.text, full.snapshot.links) == ("<p>", "p", (f"{URL}a",))
-    bare = await Bench(script).visit(capture=frozenset(), save=frozenset({"html", "text", "screenshot"}))
+    saved: frozenset[Saved] = frozenset(get_args(Saved))
+    bare = await Bench(script).visit(capture=frozenset(), save=saved)
     assert bare.snapshot is not None
     assert (bare.snapshot.title, bare.snapshot.html, bare.snapshot.text, bare.snapshot.links) == ("t", None, None, ())
     assert [(file.name, file.extension) for file in bare.files] == [
         ("html", "html"),
         ("text", "txt"),
+        ("markdown", "md"),
         ("screenshot", "png"),
+        ("pdf", "pdf"),
+        ("mhtml", "mhtml"),
     ]
+
+
+@pytest.mark.parametrize(
+    "script", [FakePageScript(status=404), FakePageScript(crash_s=0.0), FakePageScript(status=204)]
+)
+async def test_visit_without_a_page_to_take_leaves_no_files(script: FakePageScript) -> None:
+    """Files are of pages: a visit that failed, or that had no document, leaves none."""
+    assert (await Bench(script).visit(save=frozenset(get_args(Saved)))).files == ()
+
+
+async def test_visit_file_that_cannot_be_made_fails_the_visit() -> None:
+    """What was asked for is there, or the visit has failed with the file's error; files made before do not count."""
+    page = FakePageScript(html="x" * (HTML_CHARACTERS_MAX + 1))
+    outcome = await Bench(page).visit(save=frozenset({"html", "markdown"}))
+    assert outcome.error is not None
+    assert outcome.phase is Phase.CAPTURE
+    assert f"limit {HTML_CHARACTERS_MAX:,}" in outcome.error.message
+    assert outcome.files == ()
+
+
+def test_check_saved_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run could not save is told before it starts, whether the configuration or a rule of it asks for it."""
+    monkeypatch.setattr("browsercrawl.visit.visitor.has_markdown", lambda: False)
+    check_saved(CrawlerConfig.load({"output": tmp_path, "visit": {"save": ["html", "pdf", "mhtml"]}}))
+    for wanting in ({"visit": {"save": ["markdown"]}}, {"rules": [{"url": "*/a", "save": ["markdown"]}]}):
+        with pytest.raises(ConfigError, match=r"pip install 'browsercrawl\[markdown\]"):
+            check_saved(CrawlerConfig.load({"output": tmp_path, **wanting}))
+    headed = {"output": tmp_path, "browser": {"headed": True, "binary": "full"}, "visit": {"save": ["pdf"]}}
+    with pytest.raises(ConfigError, match="without a window"):
+        check_saved(CrawlerConfig.load(headed))
 
 
 async def test_visit_handler_sees_page_response_and_session() -> None:
@@ -107,6 +144,20 @@ async def test_visit_push_of_a_value_that_holds_itself_is_refused() -> None:
     outcome = await Bench(FakePageScript()).visit(handler)
     assert outcome.error is not None
     assert "nested too deeply" in outcome.error.message
+
+
+async def test_visit_enqueue_of_a_url_takes_after_its_page() -> None:
+    """A page whose addresses are told apart by their fragments enqueues such; session and depth follow as well."""
+
+    async def handler(visit: Visit) -> None:
+        visit.enqueue(f"{URL}#/cart")
+
+    bench = Bench(FakePageScript())
+    request = Request(url=URL, session="me", keep_fragment=True, sort_query=True, depth=2)
+    outcome = await bench.visitor.visit(await bench.page(), VisitPlan.of(request, VisitConfig(), handler=handler))
+    (child,) = outcome.requests
+    assert (child.keep_fragment, child.sort_query, child.session, child.depth) == (True, True, "me", 3)
+    assert (child.url, child.parent_url) == (f"{URL}#/cart", URL)
 
 
 async def test_visit_enqueue_of_a_malformed_request_says_what_is_wrong() -> None:

@@ -1,0 +1,114 @@
+"""`browsercrawl init`: an example of a job file, with everything in it explained."""
+
+import os
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from browsercrawl.cli.arguments import BadUsage, Grammar
+from browsercrawl.cli.terminal import printable
+from browsercrawl.errors import OutputFailed
+
+DEFAULT_NAME = "crawl.yaml"
+
+EXAMPLE = """\
+# A job for browsercrawl. Check and run it with:  browsercrawl run crawl.yaml
+# All fields are named like the options of `browsercrawl crawl`; what is left out has its default.
+# A text may hold ${NAME}, the value of an environment variable: it is never stored or shown.
+# Relative paths start from this file's folder.
+
+seeds:                          # at least one of urls, file and sitemap
+  urls:
+    # To try it out: type `browsercrawl demo --serve` in another terminal and put the address that it prints here.
+    - http://127.0.0.1:8000/
+    # - {url: "https://shop.example/sale", label: product, priority: 10}
+  # file: urls.txt              # one URL or one JSON request per line; "-" is standard input
+  # sitemap: https://shop.example/sitemap.xml
+
+visit:                          # each page
+  timeout: 60s                  # 250ms, 30s, 5m, 2h
+  retries: 2
+  wait_until: load              # commit, domcontentloaded, load or networkidle
+  # wait_for: "main"            # then wait until this element is in the page
+  # block: [image, font]        # also media, stylesheet
+  save: [html]                  # also text, markdown, screenshot, pdf, mhtml
+  # accept_status: [404]        # success besides 2xx
+
+links:                          # which links are followed
+  depth: 2                      # 0: none
+  scope: host                   # or any
+  # keep_fragments: true        # #/a and #/b are different pages
+  # sort_query: true            # ?a=1&b=2 and ?b=2&a=1 are the same page
+
+limits:
+  max_requests: 1000            # the size of the job: reaching it is success
+  # max_per_host: 100
+  max_time: 8h                  # these end the run early; `browsercrawl resume` goes on
+  max_failures: 25%             # or a number
+  max_disk: 10GB
+
+pace:
+  concurrency: auto             # pages at the same time; auto is 2 per core
+  # delay: 1s                   # between two visits to a host; 1s, and 0 on loopback, if left out
+  # per_host: 2                 # pages at the same time on one host
+  # ignore_robots: true         # accepted already; this version never asks
+
+# browser:
+#   profile: balanced           # or faithful, or lean
+#   headed: true                # show the browser's window
+#   user_agent: my-crawler/1.0 (+https://me.example/crawler)
+#   proxy: ${PROXY}             # http://host:port
+#   playwright_config: playwright.config.json
+
+rules:                          # the first that matches a page counts; what it leaves out is as under visit
+  - url: "*/product/*"          # * is anything, ? is one character
+    wait_for: h1
+    save: [html, screenshot]
+    # handler: product
+
+# Functions of yours, in modules beside this file: `async def product(visit)` in shop.py, and so on.
+# handlers:
+#   default: shop:page          # pages that have no label and no rule with a handler
+#   product: shop:product
+# on_failed: shop:failed        # async def failed(result)
+# sinks: ["shop:database"]      # def database() gives an object with async write(records) and close()
+
+# output:
+#   directory: runs/shop        # must not exist yet; runs/<time>-<host> if left out
+"""
+
+GRAMMAR = Grammar(
+    command="init",
+    summary="Write an example of a job file, with its fields explained.",
+    details=("It never overwrites a file.",),
+    operands="[FILE]",
+    operands_help=f"What to write: {DEFAULT_NAME} if left out; - is standard output.",
+    examples=(
+        ("a job to fill in", "browsercrawl init"),
+        ("under another name", "browsercrawl init jobs/shop.yaml"),
+        ("just look", "browsercrawl init -"),
+    ),
+)
+
+
+def execute(arguments: Namespace) -> int:
+    """Write the example and return the exit code."""
+    given: dict[str, Any] = vars(arguments)
+    names: list[str] = given["operands"] or [DEFAULT_NAME]
+    if len(names) > 1:
+        raise BadUsage(f"browsercrawl init writes one file, not {len(names)}")
+    if names == ["-"]:
+        print(EXAMPLE, end="")
+        return 0
+    path = Path(names[0])
+    text = EXAMPLE.replace(DEFAULT_NAME, path.name)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise BadUsage(f"{path} exists already; name another file, or - to look at the example") from None
+    except OSError as error:
+        raise OutputFailed(f"{path} cannot be written: {error.strerror or os.strerror(error.errno or 0)}") from error
+    print(f"browsercrawl: wrote {printable(str(path))}; next: browsercrawl run {printable(str(path))}", file=sys.stderr)
+    return 0

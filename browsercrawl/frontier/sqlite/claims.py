@@ -1,0 +1,244 @@
+"""Claims: taking requests out of their lanes, finishing them and giving them back."""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple
+
+from browsercrawl.frontier.interface import REFUSED, Claim, HostUpdate, Record, Verdict
+from browsercrawl.frontier.slots import SlotState
+from browsercrawl.frontier.sqlite.intake import Newcomer, record, request_of, store
+from browsercrawl.frontier.sqlite.ledger import Ledger
+from browsercrawl.frontier.sqlite.rows import PUT_BACK, TOKEN_BITS, LaneRow, RequestRow, SlotRow, State
+from browsercrawl.frontier.sqlite.schema import bytes_text, text_bytes
+from browsercrawl.frontier.sqlite.timeline import Timeline
+from browsercrawl.frontier.turns import PASSED_OVER_MAX
+
+FAILED = "failed."
+"""What the ending of a failed request begins with; its row is kept, for `take_back`."""
+
+_HEAD = """SELECT rank, attempt, stalls, token, stored_at, since, paused_s, held_from_s, memo, body
+    FROM requests WHERE number = ?"""
+_TAKE = "UPDATE requests SET state = 2, until = ?, token = ?, store = ?, owner = ?, refused = ? WHERE number = ?"
+_GIVE_BACK = """UPDATE requests SET state = ?, until = ?, token = token + 1, rank = ?, attempt = ?, stalls = ?,
+    since = ?, paused_s = 0, held_from_s = ?, memo = coalesce(?, memo) WHERE number = ?"""
+_KEEP = "UPDATE requests SET state = 3, until = NULL, token = token + 1, ending = ? WHERE number = ?"
+
+_FIRST_OF_SESSION = """SELECT lanes.number, slots.number, state FROM lanes JOIN slots ON slots.number = lanes.slot
+    WHERE session = ? AND rank = ? AND lanes.parked = 0 ORDER BY turn LIMIT 1"""
+
+
+class Taken(NamedTuple):
+    """A claim as it was committed; `as_claim` makes of it what the caller gets."""
+
+    token: int
+    owner: str
+    expires_at: float
+    attempt: int
+    stalls: int
+    stored_at: float
+    queued_s: float
+    politeness_s: float
+    refusals: int
+    memo: bytes | None
+    body: str | bytes
+
+    def as_claim(self, timeline: Timeline) -> Claim:
+        """Return the claim, its times on this process's clock."""
+        return Claim(
+            request=request_of(self.body),
+            token=self.token,
+            owner=self.owner,
+            expires_at=timeline.on_clock(self.expires_at),
+            attempt=self.attempt,
+            stalls=self.stalls,
+            stored_at=timeline.on_clock(self.stored_at),
+            queued_s=self.queued_s,
+            politeness_s=self.politeness_s,
+            refusals=self.refusals,
+            memo=bytes_text(self.memo or b""),
+        )
+
+
+class Wish(NamedTuple):
+    """What a caller of `claim` asks for."""
+
+    owner: str
+    limit: int
+    lease_s: float
+    warm: AbstractSet[str]
+
+
+def claim(ledger: Ledger, wish: Wish) -> list[Taken]:
+    """See `Frontier.claim`."""
+    warm = {text_bytes(session) for session in wish.warm}
+    taken: list[Taken] = []
+    while len(taken) < wish.limit and (lane := _next_lane(ledger, warm)) is not None:
+        taken.append(_take(ledger, lane, wish))
+    return taken
+
+
+def complete(
+    ledger: Ledger, token: int, left: Record, links: Sequence[Newcomer], host: HostUpdate | None
+) -> list[Verdict] | None:
+    """See `Frontier.complete`."""
+    row = _held(ledger, token)
+    if row is None:
+        return None
+    verdicts = store(ledger, links) if links else []  # before the rest: what they go to is not forgotten in between
+    ledger.totals.update(f"link.{verdict}" for verdict in verdicts if verdict in REFUSED)
+    record(ledger, left)
+    slot, lane = ledger.slot(row.slot), ledger.lane(row.lane)
+    if left.ending.startswith(FAILED):
+        ledger.database.execute(_KEEP, (left.ending, row.number))
+    else:
+        ledger.database.execute("DELETE FROM requests WHERE number = ?", (row.number,))
+    ledger.run.finished += 1
+    _leave_standing(ledger, slot, lane, row)
+    ledger.leave(slot, lane)
+    _heed(ledger, slot, row, host)
+    ledger.settle(slot, ledger.now)
+    return verdicts
+
+
+class Return(NamedTuple):
+    """How a caller of `release` gives a request back."""
+
+    delay_s: float
+    spent: bool
+    memo: str | None
+    host: HostUpdate | None
+
+
+def release(ledger: Ledger, token: int, how: Return) -> bool:
+    """See `Frontier.release`."""
+    row = _held(ledger, token)
+    if row is None:
+        return False
+    stalls = row.stalls
+    if not how.spent and row.state == State.CLAIMED:  # else it expired, and the stall is counted already
+        stalls += 1
+    _give_back(ledger, row._replace(attempt=row.attempt + how.spent, stalls=stalls), how)
+    return True
+
+
+def put_back(ledger: Ledger, tokens: Sequence[int]) -> None:
+    """Undo claims of which nobody learnt, or whose owner lets go in good order: no stall is counted."""
+    for token in tokens:
+        row = _held(ledger, token)
+        if row is not None and row.state == State.CLAIMED:
+            _give_back(ledger, row, Return(0.0, spent=False, memo=None, host=None))
+            ledger.trim()
+
+
+def defer(ledger: Ledger, host: str, delay_s: float) -> None:
+    """See `Frontier.defer`."""
+    slot = ledger.slot_of(host)
+    slot.open_at = max(slot.open_at, ledger.now + delay_s)
+    ledger.settle(slot, ledger.now)
+
+
+def _give_back(ledger: Ledger, row: RequestRow, how: Return) -> None:
+    now = ledger.now
+    slot, lane = ledger.slot(row.slot), ledger.lane(row.lane)
+    rank = row.rank + PUT_BACK if row.stalls and row.rank < PUT_BACK // 2 else row.rank
+    state, until = (State.RETRYING, now + how.delay_s) if how.delay_s > 0 else (State.QUEUED, None)
+    memo = None if how.memo is None else text_bytes(how.memo)
+    held_s = slot.held_until(now)
+    ledger.database.execute(_GIVE_BACK, (state, until, rank, row.attempt, row.stalls, now, held_s, memo, row.number))
+    _leave_standing(ledger, slot, lane, row)
+    if until is None:
+        ledger.enqueue(slot, lane, row.number, rank)
+    else:
+        slot.retrying += 1
+        ledger.run.retrying += 1
+        slot.warn(until)
+    _heed(ledger, slot, row, how.host)
+    ledger.settle(slot, now)
+
+
+def _held(ledger: Ledger, token: int) -> RequestRow | None:
+    """Return the request that a token still gives a right to."""
+    row = ledger.request(token >> TOKEN_BITS)
+    return row if row is not None and row.token == token else None
+
+
+def _leave_standing(ledger: Ledger, slot: SlotRow, lane: LaneRow, row: RequestRow) -> None:
+    """Take a request from where it stood, after its row tells that it stands elsewhere."""
+    if row.state == State.CLAIMED:
+        slot.claimed -= 1
+        ledger.run.claimed -= 1
+    else:  # its claim expired, and the late owner settles it after all
+        ledger.dequeue(slot, lane, row.number)
+
+
+def _heed(ledger: Ledger, slot: SlotRow, row: RequestRow, update: HostUpdate | None) -> None:
+    """Let a slot know what a visit says about its host; the caller settles it."""
+    if update is None:
+        return
+    slot.open_at = max(slot.open_at, ledger.now + update.defer_s)
+    if update.refusals:
+        slot.refusals = max(slot.refusals, update.refusals)
+        slot.refused += 1
+    elif slot.refused == row.refused:
+        slot.refusals = 0
+
+
+def _take(ledger: Ledger, lane: LaneRow, wish: Wish) -> Taken:
+    """Claim the head of a lane that is ready, and reserve the next instant of its slot."""
+    now, number, slot = ledger.now, lane.head, ledger.slot(lane.slot)
+    assert number is not None, "a ranked lane has a head"
+    row = ledger.database.execute(_HEAD, (number,)).fetchone()
+    _, attempt, stalls, token, stored_at, since, paused_s, held_from_s, memo, body = row
+    token = token + 1 if token else (number << TOKEN_BITS) + 1
+    until = now + wish.lease_s
+    ledger.database.execute(_TAKE, (until, token, ledger.terms.store, text_bytes(wish.owner), slot.refused, number))
+    politeness_s = paused_s + slot.held_until(now) - held_from_s
+    slot.open_at = max(slot.open_at, now + slot.delay_s)
+    slot.claimed += 1
+    ledger.run.claimed += 1
+    slot.warn(until)
+    ledger.dequeue(slot, lane, number)
+    ledger.give_turn(slot, lane)
+    ledger.settle(slot, now)
+    queued_s = max(0.0, now - since - politeness_s)  # sums of floats may miss zero by a hair
+    return Taken(
+        token, wish.owner, until, attempt, stalls, stored_at, queued_s, politeness_s, slot.refusals, memo, body
+    )
+
+
+def _next_lane(ledger: Ledger, warm: AbstractSet[bytes]) -> LaneRow | None:
+    """Return the lane to claim from next; a cold one that gives way to it is counted as passed over."""
+    ledger.flush()
+    query = "SELECT best_lane FROM slots WHERE best_rank IS NOT NULL ORDER BY best_rank, best_turn LIMIT 1"
+    found = ledger.database.execute(query).fetchone()
+    if found is None:
+        return None
+    head = ledger.lane(found[0])
+    if not warm or head.session in warm or head.passed >= PASSED_OVER_MAX:
+        return head
+    instead = _best_warm(ledger, warm, head)
+    if instead is None:
+        return head
+    head.passed += 1
+    ledger.change_lane(head)
+    return instead
+
+
+def _best_warm(ledger: Ledger, warm: AbstractSet[bytes], head: LaneRow) -> LaneRow | None:
+    """Return the lane of a warm session whose turn is longest ago, among those that are `head`'s equals."""
+    best: LaneRow | None = None
+    for session in warm:
+        lane = _first_ready(ledger, session, head)
+        if lane is not None and (best is None or lane.turn < best.turn):
+            best = lane
+    return best
+
+
+def _first_ready(ledger: Ledger, session: bytes, head: LaneRow) -> LaneRow | None:
+    """Return the first ready lane of a session; those met whose slot has no room are set aside until it has."""
+    while found := ledger.database.execute(_FIRST_OF_SESSION, (session, head.rank)).fetchone():
+        number, slot, state = found
+        if state == SlotState.READY.value:
+            return ledger.lane(number)
+        ledger.park(number, slot)
+    return None
