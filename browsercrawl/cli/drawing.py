@@ -6,7 +6,6 @@ supplied goes through `printable`, and never through rich's markup.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Self
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -15,6 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from browsercrawl.cli.foreground import near
 from browsercrawl.cli.terminal import count_of, printable, shortened, shown_bytes, shown_duration
 from browsercrawl.cli.view import Failure, Frame, InputRead, RunState, RunStatus, notice_of, state_text
 from browsercrawl.config import CrawlerConfig
@@ -221,7 +221,7 @@ def print_summary(
         table.add_row("pace", _pace(summary))
     table.add_row("profile", _profile_text(config))
     if summary.run_dir is not None:
-        table.add_row("results", Text(printable(f"{_near(summary.run_dir)}/results.jsonl"), "cyan"))
+        table.add_row("results", Text(printable(f"{near(summary.run_dir)}/results.jsonl"), "cyan"))
     group = Group(_headline(summary), Text(), Padding(table, (0, 3), expand=False))
     console.print(Padding(group, (1, 1), expand=False))
 
@@ -249,11 +249,6 @@ def _profile_text(config: CrawlerConfig) -> str:
     return f"{config.profile}: {', '.join(parts)}; {config.pages_max} at once"
 
 
-def _near(path: Path) -> Path:
-    """Return a path as seen from the working directory, where it lies below it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
 class RunView:
     """How a run stands as rich draws it: fits any width."""
 
@@ -279,7 +274,7 @@ class RunView:
 def _run_head(status: RunStatus, width: int) -> Text:
     styles = {RunState.RUNNING: "bold cyan", RunState.FINISHED: "bold green", RunState.INTERRUPTED: "bold yellow"}
     text = state_text(status)
-    name = shortened(str(_near(status.run_dir)), max(8, width - len(text) - 16))
+    name = shortened(str(near(status.run_dir)), max(8, width - len(text) - 16))
     head = Text.assemble(("browsercrawl", "bold cyan"), "  ", (name, "bold"), no_wrap=True, overflow="ellipsis")
     return head.append(" " * max(2, width - head.cell_len - len(text))).append(text, styles[status.state])
 

@@ -1,5 +1,6 @@
 """`browsercrawl resume`: go on with a run where the process before has left it, however that ended."""
 
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
@@ -49,10 +50,10 @@ def execute(arguments: Namespace) -> int:
     status = Watch(run).look()
     if status.state is RunState.FINISHED:
         if "quiet" not in given:
-            failed = (
-                f", {status.failed:,} of them failed; see browsercrawl retry-failed --help" if status.failed else ""
-            )
-            told = f"{run} is finished: {count_of(status.results, 'result')}{failed}"
+            told = f"{run} is finished: {count_of(status.results, 'result')}"
+            if status.failed:
+                again = f"browsercrawl retry-failed {shlex.quote(str(run))}"
+                told += f", {status.failed:,} of them failed; to try those again: {again}"
             print(f"browsercrawl: {printable(told)}", file=sys.stderr)
         return 1 if status.failed else 0
     job = stored_job(run, read_store(run / STORE).notes)

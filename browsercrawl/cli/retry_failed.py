@@ -65,7 +65,7 @@ def execute(arguments: Namespace) -> int:
     RunDirectory.open(run).close()  # likewise that another process runs it
     kinds = [ErrorKind(kind) for kind in given["kind"]] if "kind" in given else None
     count = asyncio.run(take_back_failed(run, kinds, sinks=partial(_sinks, job, file)))
-    if "quiet" not in given or not count:
+    if "quiet" not in given:
         told = (
             f"{count_of(count, 'failed request')} of {run} to be visited again" if count else _nothing(run, view, kinds)
         )

@@ -110,10 +110,14 @@ class Watch:
         Raises:
             RunDirectoryError, RunDamaged: it cannot be told.
         """
-        holder = holder_of(self._directory)
-        return status_of(
-            self._directory, read_store(self._directory / STORE), holder=holder, disk_bytes=self._measured()
-        )
+        before = holder_of(self._directory)
+        while True:
+            view = read_store(self._directory / STORE)
+            holder = holder_of(self._directory)
+            if holder == before:  # else a process came or went meanwhile, and what it noted belongs to another state
+                break
+            before = holder
+        return status_of(self._directory, view, holder=holder, disk_bytes=self._measured())
 
     def until_it_ends(self) -> Iterator[RunStatus]:
         """Yield how the run stands, each second; last, how it stands when no process works on it any more."""

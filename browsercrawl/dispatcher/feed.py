@@ -68,8 +68,12 @@ async def batches(seeds: Seeds, mark: str | None) -> AsyncGenerator[Batch, None]
     known, read = int(mark or 0), 0
     async with aclosing(_pieces(seeds)) as pieces:
         async for piece in pieces:
+            old, new = piece[: max(0, known - read)], piece[max(0, known - read) :]
             read += len(piece)
-            yield Batch(seeds=piece, mark=str(max(read, known)), again=read <= known)
+            if old:
+                yield Batch(seeds=old, mark=str(known), again=True)
+            if new:
+                yield Batch(seeds=new, mark=str(read))
 
 
 async def _pieces(seeds: Iterable[Seed] | AsyncIterable[Seed]) -> AsyncGenerator[list[Seed], None]:

@@ -23,8 +23,12 @@ _GIVE_BACK = """UPDATE requests SET state = ?, until = ?, token = token + 1, ran
     since = ?, paused_s = 0, held_from_s = ?, memo = coalesce(?, memo) WHERE number = ?"""
 _KEEP = "UPDATE requests SET state = 3, until = NULL, token = token + 1, ending = ? WHERE number = ?"
 
-_FIRST_OF_SESSION = """SELECT lanes.number, slots.number, state FROM lanes JOIN slots ON slots.number = lanes.slot
-    WHERE session = ? AND rank = ? AND lanes.parked = 0 ORDER BY turn LIMIT 1"""
+_WARM_AT_ONCE = 16
+_FIRST_OF_EACH = f"""WITH warm (session) AS (VALUES {", ".join(["(?)"] * _WARM_AT_ONCE)})
+    SELECT lanes.number, slots.number, state, turn, lanes.session
+    FROM (SELECT DISTINCT (SELECT number FROM lanes WHERE lanes.session = warm.session AND rank = ? AND parked = 0
+                           ORDER BY turn LIMIT 1) AS first FROM warm)
+    JOIN lanes ON lanes.number = first JOIN slots ON slots.number = lanes.slot"""  # noqa: S608 - question marks only
 
 
 class Taken(NamedTuple):
@@ -225,20 +229,19 @@ def _next_lane(ledger: Ledger, warm: AbstractSet[bytes]) -> LaneRow | None:
 
 
 def _best_warm(ledger: Ledger, warm: AbstractSet[bytes], head: LaneRow) -> LaneRow | None:
-    """Return the lane of a warm session whose turn is longest ago, among those that are `head`'s equals."""
-    best: LaneRow | None = None
-    for session in warm:
-        lane = _first_ready(ledger, session, head)
-        if lane is not None and (best is None or lane.turn < best.turn):
-            best = lane
-    return best
+    """Return the lane of a warm session whose turn is longest ago, among those that are `head`'s equals.
 
-
-def _first_ready(ledger: Ledger, session: bytes, head: LaneRow) -> LaneRow | None:
-    """Return the first ready lane of a session; those met whose slot has no room are set aside until it has."""
-    while found := ledger.database.execute(_FIRST_OF_SESSION, (session, head.rank)).fetchone():
-        number, slot, state = found
-        if state == SlotState.READY.value:
-            return ledger.lane(number)
-        ledger.park(number, slot)
-    return None
+    Lanes met whose slot has no room are set aside until it has.
+    """
+    best: tuple[int, int] | None = None
+    sessions = list(warm)
+    while sessions:
+        some, sessions = sessions[:_WARM_AT_ONCE], sessions[_WARM_AT_ONCE:]
+        values = (*some, *some[-1:] * (_WARM_AT_ONCE - len(some)), head.rank)
+        for number, slot, state, turn, session in ledger.database.execute(_FIRST_OF_EACH, values).fetchall():
+            if state != SlotState.READY.value:
+                ledger.park(number, slot)
+                sessions.append(session)  # it may have another
+            elif best is None or turn < best[0]:
+                best = turn, number
+    return None if best is None else ledger.lane(best[1])

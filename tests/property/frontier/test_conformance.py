@@ -34,6 +34,7 @@ from browsercrawl.frontier import (
     Refusal,
     Verdict,
 )
+from browsercrawl.frontier.interface import REFUSED
 from browsercrawl.frontier.sqlite import SqliteFrontier, StoreOptions, make_store
 from browsercrawl.politeness import HostRules
 from browsercrawl.request import Request
@@ -295,16 +296,16 @@ class FrontierMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._runner = asyncio.Runner()
-        self._run = self._runner.run
+        self._run = self._runner.get_loop().run_until_complete
         self._clock = VirtualClock()
         self._ahead_s = 0.0
         """The model's time is ahead of the process's clock: it goes on when the process was another one."""
         self._claims: list[Claim] = []
         """All ever made, outdated ones too."""
-        self._harness = type(self).make()
 
     @initialize(most=st.sampled_from([None, None, 10]), host_most=st.sampled_from([None, None, 4]))
     def start(self, most: int | None, host_most: int | None) -> None:
+        self._harness = type(self).make()
         self.model = Model(most, host_most)
         self.store = self._run(self._harness.open(self._clock, most, host_most))
 
@@ -354,6 +355,7 @@ class FrontierMachine(RuleBasedStateMachine):
             assert verdicts is None
         else:
             assert verdicts == self.model.store(links)
+            self.model.totals.update(f"link.{verdict}" for verdict in verdicts or () if verdict in REFUSED)
             self.model.record(left)
             self.model.heed(record, host)
             self.model.settle(record, "finished")
@@ -408,7 +410,7 @@ class FrontierMachine(RuleBasedStateMachine):
         self.pass_time(seconds)
         self.pass_time(again)
 
-    @precondition(lambda self: self._harness.is_durable)
+    @precondition(lambda self: type(self).make.is_durable)
     @rule(killed=st.booleans(), wall_s=st.sampled_from([-7200.0, 0.0, 0.5, 2.0, 7200.0]))
     def open_again(self, killed: bool, wall_s: float) -> None:
         """Another process goes on; the calendar says that so much time has passed meanwhile."""
@@ -444,13 +446,13 @@ class FrontierMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Nothing is lost: all that is open can be claimed in the end, once each, and is known afterwards."""
         try:
-            if hasattr(self, "model"):
+            if hasattr(self, "store"):
                 self._drain()
         finally:
             if hasattr(self, "store"):
                 self._run(self.store.close())
+                self._harness.close()
             self._runner.close()
-            self._harness.close()
 
     def _drain(self) -> None:
         left = {record.request.id for record in self.model.records.values() if record.standing != "finished"}

@@ -3,14 +3,17 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from browsercrawl.cli import main
+from browsercrawl.cli import status as status_module
 from browsercrawl.cli.status import Watch
 from browsercrawl.cli.view import RunState, RunStatus
+from browsercrawl.frontier.sqlite import StoreView
 from browsercrawl.output import RunDirectory
 from browsercrawl.result import Result
 
@@ -118,6 +121,37 @@ def test_status_size_of_a_pipe_is_known_when_it_has_ended(make_run: MakeRun) -> 
     assert reading is not None
     assert whole is not None
     assert (reading.total_bytes, whole.total_bytes) == (None, 20)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_status_process_that_comes_or_goes_meanwhile_is_no_killed_run(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """A look at the lock and a look at the store always belong together: the end of a run never looks like a kill."""
+    run = make_run(notes={"finish_reason": "finished"})
+    held = [RunDirectory.open(run)] if ends else []
+    read = status_module.read_store
+    stale = read(run / "run.sqlite")
+    if ends:
+        stale = replace(stale, notes={**stale.notes, "finish_reason": ""})
+    looks = 0
+
+    def read_late(path: Path) -> StoreView:
+        nonlocal looks
+        looks += 1
+        if looks > 1:
+            return read(path)
+        if ends:
+            held.pop().close()
+        else:
+            held.append(RunDirectory.open(run))
+        return stale
+
+    monkeypatch.setattr(status_module, "read_store", read_late)
+    state = Watch(run).look().state
+    for each in held:
+        each.close()
+    assert state is (RunState.FINISHED if ends else RunState.RUNNING)
 
 
 def test_status_changes_nothing(make_run: MakeRun, results: list[Result], capsys: pytest.CaptureFixture[str]) -> None:

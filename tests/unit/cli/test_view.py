@@ -141,7 +141,8 @@ def test_print_run_shows_all_that_a_run_directory_tells() -> None:
     wanted = (
         "killed", "1,204 of 1,888", "1,177   2 of them partly", "24   http_rejected 20, deadline 4", "3   handler 3",
         "16 open when it ended   653 queued   12 waiting for their host", "3 to try again",
-        "40,210 lines, 1 MB of 4 MB", "1.8 GB", "2026-11-21 05:02:12 UTC, worked on for 12 min 14 s", "3f2a9c1be0d74a55", str(RUN["go_on"]),
+        "40,210 lines, 1 MB of 4 MB", "1.8 GB", "2026-11-21 05:02:12 UTC, worked on for 12 min 14 s",
+        "3f2a9c1be0d74a55", str(RUN["go_on"]),
     )  # fmt: skip
     assert [words for words in wanted if words not in text] == []
 

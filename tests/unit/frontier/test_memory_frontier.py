@@ -1,56 +1,28 @@
-"""What the frontier promises, one sentence at a time; the whole of it is in tests/property/frontier."""
+"""What the store in memory promises besides."""
 
 import asyncio
 import gc
 import tracemalloc
-from collections import Counter
 
-import pytest
-
-from browsercrawl.errors import ConfigError
-from browsercrawl.frontier import Claim, Frontier, FrontierCounts, MemoryFrontier, Verdict
+from browsercrawl.frontier import MemoryFrontier, Record
 from browsercrawl.politeness import HostRules
 from browsercrawl.request import Request
 from browsercrawl.testing.virtual_clock import VirtualClock
 
-FREE = HostRules()
-SLOW = HostRules(delay_s=1.0)
+
+def _frontier(clock: VirtualClock) -> MemoryFrontier:
+    return MemoryFrontier(clock=clock, rules_of=lambda _: HostRules(delay_s=1.0))
 
 
-@pytest.fixture
-def clock() -> VirtualClock:
-    """A clock turned by hand."""
-    return VirtualClock()
-
-
-def _frontier(
-    clock: VirtualClock, rules: HostRules | None = None, *, requests_max: int | None = None
-) -> MemoryFrontier:
-    return MemoryFrontier(clock=clock, rules_of=lambda _: rules or HostRules(), requests_max=requests_max)
-
-
-def _request(host: str, page: int | str, *, session: str | None = None, priority: int = 0) -> Request:
-    return Request(url=f"http://{host}.test/{page}", session=session, priority=priority)
-
-
-async def _claim(
-    frontier: Frontier, limit: int = 1, *, warm: tuple[str, ...] = (), lease_s: float = 100.0
-) -> list[Claim]:
-    return await frontier.claim(owner="test", limit=limit, lease_s=lease_s, warm=warm)
-
-
-def _urls(claims: list[Claim]) -> list[str]:
-    return [claim.request.url.removeprefix("http://") for claim in claims]
-
-
-async def test_frontier_five_claimers_of_a_slot_with_delay_start_one_second_apart(clock: VirtualClock) -> None:
+async def test_memory_frontier_five_claimers_of_a_slot_with_delay_start_one_second_apart() -> None:
     """The delay is reserved at the claim: five at once get 0, 1, 2, 3, 4, not five times 0."""
-    frontier = _frontier(clock, SLOW)
-    await frontier.schedule([_request("a", page) for page in range(5)])
+    clock = VirtualClock()
+    frontier = _frontier(clock)
+    await frontier.schedule([Request(url=f"http://a.test/{page}") for page in range(5)])
     starts: list[float] = []
 
     async def claimer() -> None:
-        while not await _claim(frontier):
+        while not await frontier.claim(owner="test", limit=1, lease_s=100.0):
             await clock.sleep(await frontier.ready_in() or 0.0)
         starts.append(clock.now())
 
@@ -58,208 +30,25 @@ async def test_frontier_five_claimers_of_a_slot_with_delay_start_one_second_apar
     assert starts == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
-async def test_frontier_slot_that_went_idle_still_keeps_its_delay(clock: VirtualClock) -> None:
-    """A request that comes to a host whose last one was just finished waits for the rest of the delay."""
-    frontier = _frontier(clock, SLOW)
-    await frontier.schedule([_request("a", 1)])
-    await frontier.complete((await _claim(frontier))[0])
-    await clock.advance(0.25)
-    await frontier.schedule([_request("a", 2)])
-    assert await _claim(frontier) == []
-    assert await frontier.ready_in() == 0.75
-    await clock.advance(0.75)
-    (claim,) = await _claim(frontier)
-    assert (claim.politeness_s, claim.queued_s) == (0.75, 0.0)
-
-
-async def test_frontier_slow_host_with_ten_thousand_requests_delays_no_other(clock: VirtualClock) -> None:
-    """The requests of 100 other hosts are all claimed at once, though 10,000 of a slow host came before them."""
-    frontier = MemoryFrontier(clock=clock, rules_of=lambda host: SLOW if host == "slow.test:80" else HostRules())
-    await frontier.schedule([_request("slow", page) for page in range(10_000)])
-    await frontier.schedule([_request(f"h{number}", 0) for number in range(100)])
-    hosts = Counter(claim.request.address.host for claim in await _claim(frontier, 1000))
-    assert len(hosts) == 101
-    assert set(hosts.values()) == {1}
-    assert frontier.counts().waiting == 9_999
-
-
-async def test_frontier_two_equal_lanes_take_turns(clock: VirtualClock) -> None:
-    """A lane that was stored first and is longer does not go first all the time."""
-    frontier = _frontier(clock)
-    await frontier.schedule([_request("a", page) for page in range(3)] + [_request("b", page) for page in range(3)])
-    assert _urls(await _claim(frontier, 6)) == ["a.test/0", "b.test/0", "a.test/1", "b.test/1", "a.test/2", "b.test/2"]
-
-
-async def test_frontier_higher_priority_goes_first_within_and_between_lanes(clock: VirtualClock) -> None:
-    """Priority beats the order of storing and the turns."""
-    frontier = _frontier(clock)
-    await frontier.schedule([_request("a", "low"), _request("a", "high", priority=2), _request("b", "mid", priority=1)])
-    assert _urls(await _claim(frontier, 3)) == ["a.test/high", "b.test/mid", "a.test/low"]
-
-
-async def test_frontier_request_put_back_goes_behind_all_without_stalls(clock: VirtualClock) -> None:
-    """A request under which browsers die must not hold up the others, whatever its priority."""
-    frontier = _frontier(clock)
-    await frontier.schedule([_request("a", "deadly", priority=9), _request("a", 1), _request("b", 1)])
-    (deadly,) = await _claim(frontier)
-    assert await frontier.release(deadly, spent=False)
-    claims = await _claim(frontier, 3)
-    assert _urls(claims) == ["b.test/1", "a.test/1", "a.test/deadly"]
-    assert (claims[2].stalls, claims[2].attempt) == (1, 1)
-
-
-async def test_frontier_request_in_its_retry_pause_does_not_block_its_lane(clock: VirtualClock) -> None:
-    """The rest of the lane goes on; the retry has its old place again when the pause is over."""
-    frontier = _frontier(clock)
-    await frontier.schedule([_request("a", page) for page in range(3)])
-    (first,) = await _claim(frontier)
-    assert await frontier.release(first, delay_s=10.0, spent=True)
-    assert _urls(await _claim(frontier)) == ["a.test/1"]
-    await clock.advance(10.0)
-    (again,) = await _claim(frontier)
-    assert again.request == first.request
-    assert (again.attempt, again.stalls, again.politeness_s, again.queued_s) == (2, 0, 10.0, 0.0)
-
-
-async def test_frontier_warm_session_goes_first_but_passes_a_cold_one_64_times_at_most(clock: VirtualClock) -> None:
-    """Warm contexts are used while they are warm; the cold lane's turn comes all the same."""
-    frontier = _frontier(clock)
-    await frontier.schedule([_request("a", page, session="cold") for page in range(2)])
-    await frontier.schedule([_request("b", page, session="warm") for page in range(200)])
-    sessions = [claim.request.session for claim in await _claim(frontier, 202, warm=("warm",))]
-    # After the cold lane's turn the warm one goes once in its own right, and then 64 times for its warmth.
-    assert sessions == [*["warm"] * 64, "cold", *["warm"] * 65, "cold", *["warm"] * 71]
-
-
-async def test_frontier_warm_session_never_overtakes_a_higher_priority(clock: VirtualClock) -> None:
-    """Warmth decides among equals only."""
-    frontier = _frontier(clock)
-    await frontier.schedule([_request("b", 0, session="warm"), _request("a", 0, session="cold", priority=1)])
-    assert _urls(await _claim(frontier, 2, warm=("warm",))) == ["a.test/0", "b.test/0"]
-
-
-async def test_frontier_warm_lane_whose_slot_was_closed_is_found_again(clock: VirtualClock) -> None:
-    """A warm lane set aside while its host was deferred is preferred again once the host is open."""
-    frontier = _frontier(clock)
-    await frontier.schedule([_request("w", page, session="warm") for page in range(2)])
-    await frontier.schedule([_request(f"c{number}", 0, session="cold") for number in range(3)])
-    assert _urls(await _claim(frontier, warm=("warm",))) == ["w.test/0"]
-    await frontier.defer("w.test:80", 5.0)
-    assert _urls(await _claim(frontier, warm=("warm",))) == ["c0.test/0"]
-    await clock.advance(5.0)
-    assert _urls(await _claim(frontier, 2, warm=("warm",))) == ["w.test/1", "c1.test/0"]
-
-
-async def test_frontier_retry_on_a_deferred_host_is_ready_when_both_pauses_are_over(clock: VirtualClock) -> None:
-    """`ready_in` names no instant at which a claim would find nothing."""
-    frontier = _frontier(clock)
-    await frontier.schedule([_request("a", 0)])
-    await frontier.defer("b.test:80", 1.0)
-    (claim,) = await _claim(frontier)
-    await frontier.release(claim, delay_s=2.0, spent=True)
-    await frontier.defer("a.test:80", 7.0)
-    assert await frontier.ready_in() == 7.0
-    await clock.advance(3.0)
-    assert (await frontier.ready_in(), frontier.counts().waiting) == (4.0, 1)
-
-
-async def test_frontier_expired_claim_is_given_to_the_next_and_the_old_owner_is_refused(clock: VirtualClock) -> None:
-    """The fencing token keeps an owner taken for dead from settling what another has in hand."""
-    frontier = _frontier(clock)
-    await frontier.schedule([_request("a", 0)])
-    (old,) = await _claim(frontier, lease_s=5.0)
-    assert await frontier.ready_in() == 5.0
-    await clock.advance(5.0)
-    (new,) = await _claim(frontier)
-    assert (new.stalls, new.attempt, new.token != old.token) == (1, 1, True)
-    assert await frontier.complete(old, links=[_request("a", 1)]) is None
-    assert not await frontier.release(old, spent=True)
-    assert frontier.counts().stored == 1
-    assert await frontier.complete(new) == []
-    assert await frontier.complete(new) is None
-
-
-async def test_frontier_owner_that_is_late_may_still_settle_until_the_next_claim(clock: VirtualClock) -> None:
-    """Work that was done is not done again because its owner was a moment late."""
-    frontier = _frontier(clock, HostRules(concurrency_max=1))
-    await frontier.schedule([_request("a", 0)])
-    (late,) = await _claim(frontier, lease_s=5.0)
-    await clock.advance(6.0)
-    assert frontier.counts().queued == 1
-    assert await frontier.complete(late) == []
-    assert await _claim(frontier) == []
-    assert frontier.counts().open == 0
-
-
-async def test_frontier_slot_with_concurrency_gives_no_more_than_that_at_once(clock: VirtualClock) -> None:
-    """The next is claimed when one is given back, not before; the wait counts as politeness."""
-    frontier = _frontier(clock, HostRules(concurrency_max=2))
-    await frontier.schedule([_request("a", page) for page in range(3)])
-    first, _ = await _claim(frontier, 3)
-    await clock.advance(3.0)
-    assert await _claim(frontier) == []
-    await frontier.complete(first)
-    (third,) = await _claim(frontier)
-    assert (third.politeness_s, third.queued_s) == (3.0, 0.0)
-
-
-async def test_frontier_longer_deferral_stays_when_a_shorter_one_comes(clock: VirtualClock) -> None:
-    """A host that asked for a minute gets it, even if another answer of it asked for a second."""
-    frontier = _frontier(clock)
-    await frontier.defer("a.test:80", 60.0)
-    await frontier.defer("a.test:80", 1.0)
-    await frontier.schedule([_request("a", 0)])
-    assert await frontier.ready_in() == 60.0
-
-
-async def test_frontier_full_refuses_what_is_new_and_counts_what_is_known(clock: VirtualClock) -> None:
-    """`requests_max` is the size of the run: finished requests count, duplicates do not."""
-    frontier = _frontier(clock, requests_max=2)
-    verdicts = await frontier.schedule([_request("a", page) for page in (0, 0, 1, 2)])
-    assert verdicts == [Verdict.STORED, Verdict.DUPLICATE, Verdict.STORED, Verdict.FULL]
-    (claim,) = await _claim(frontier)
-    assert await frontier.complete(claim, links=[_request("a", 3), _request("a", 0)]) == [
-        Verdict.FULL,
-        Verdict.DUPLICATE,
-    ]
-    assert frontier.counts() == FrontierCounts(
-        stored=2, queued=1, waiting=0, retrying=0, claimed=0, finished=1, duplicates=2
-    )
-
-
-async def test_frontier_when_the_rules_cannot_be_had_stores_and_finishes_nothing(clock: VirtualClock) -> None:
-    """A batch is stored as a whole or not at all, and a request is finished together with its links or not at all."""
-
-    def rules_of(host: str) -> HostRules:
-        if host.startswith("bad"):
-            raise ConfigError(host)
-        return HostRules()
-
-    frontier = MemoryFrontier(clock=clock, rules_of=rules_of)
-    with pytest.raises(ConfigError):
-        await frontier.schedule([_request("a", 0), _request("bad", 0)])
-    assert frontier.counts().stored == 0
-    await frontier.schedule([_request("a", 0)])
-    (claim,) = await _claim(frontier)
-    with pytest.raises(ConfigError):
-        await frontier.complete(claim, links=[_request("a", 1), _request("bad", 0)])
-    assert (frontier.counts().stored, frontier.counts().claimed) == (1, 1)
-    assert await frontier.complete(claim) == []
-
-
-async def test_frontier_after_many_hosts_keeps_nothing_but_ids(clock: VirtualClock) -> None:
+async def test_memory_frontier_after_many_hosts_keeps_nothing_but_ids() -> None:
     """Slots and lanes of finished requests are forgotten once their delay is over: at most 200 bytes each remain."""
-    frontier = _frontier(clock, SLOW)
+    clock = VirtualClock()
+    frontier = _frontier(clock)
+    done = Record(ending="succeeded")
     number = 4000
     gc.collect()
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
         for start in range(0, number, 100):
-            requests = [_request(f"h{page}", page, session=f"s{page % 7}") for page in range(start, start + 100)]
+            requests = [
+                Request(url=f"http://h{page}.test/{page}", session=f"s{page % 7}") for page in range(start, start + 100)
+            ]
             await frontier.schedule(requests)
             del requests
-            assert [await frontier.complete(claim) for claim in await _claim(frontier, 100, warm=("s1",))] == [[]] * 100
+            claims = await frontier.claim(owner="test", limit=100, lease_s=100.0, warm=("s1",))
+            assert [await frontier.complete(claim, record=done) for claim in claims] == [[]] * 100
+            del claims
         await clock.advance(1.0)
         assert frontier.counts().finished == number
         gc.collect()

@@ -1,0 +1,225 @@
+"""Runs that several processes work on, one after the other: here several crawlers on one directory, a fake browser.
+
+The real kills are in `tests/faults/test_durable_runs.py`.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from browsercrawl import CrawlDispatcher, Crawler, CrawlerConfig, FinishReason, ResultRecord, Summary, Visit
+from browsercrawl.errors import ConfigError, OutputFailed, RunBusy
+from browsercrawl.events import Event, RunStarted, VisitStarted
+from browsercrawl.result import SkipReason
+from browsercrawl.testing.fake_browser import FakeLauncher, FakePageScript
+
+URL = "http://site.test/"
+
+
+def tree(url: str) -> FakePageScript:
+    """Each page links to two further ones, to itself, and out of scope."""
+    name = url.rsplit("/", 1)[-1] or "1"
+    links = [f"{URL}{2 * int(name)}", f"{URL}{2 * int(name) + 1}", url, "http://other.test/"]
+    return FakePageScript(title=name, links=tuple(links))
+
+
+def crawler_of(output: Path, sites: Any = tree, **options: Any) -> Crawler:
+    """A crawler that makes its run directory or goes on with it; on the machine's clock, as files are."""
+    kept = {key: options.pop(key) for key in ("sinks", "on_event") if key in options}
+    config = {"concurrency": 2, "output": output, "resume": True, "retry": {"backoff_s": 0.01}, **options}
+    return Crawler(CrawlerConfig.load(config), launch=FakeLauncher(sites), **kept)
+
+
+def records(output: Path) -> list[ResultRecord]:
+    """All lines of `results.jsonl`."""
+    return [ResultRecord.model_validate_json(line) for line in (output / "results.jsonl").read_text().splitlines()]
+
+
+async def stopped_after(crawler: Crawler, seeds: Sequence[str], number: int) -> Summary:
+    """Run until so many results were there, then stop."""
+    async with crawler, crawler.stream(seeds) as stream:
+        for _ in range(number):
+            await anext(stream)
+        await crawler.stop()
+        async for _ in stream:
+            pass
+    assert stream.summary is not None
+    return stream.summary
+
+
+@pytest.mark.parametrize("cuts", [(1,), (5, 4), (2, 2, 2, 2)])
+async def test_run_in_pieces_has_the_results_of_one_in_one_go(tmp_path: Path, cuts: tuple[int, ...]) -> None:
+    """However often it is stopped: each page once, and counts, duplicates and left-out links as of a single run."""
+    options = {"links": {"depth": 3}, "host": {"per_host": 1}}
+    seeds = [URL, "nothing", URL, "x:", "nothing"]
+    whole = await crawler_of(tmp_path / "whole", **options).run(seeds)
+    output = tmp_path / "pieces"
+    for cut in cuts:
+        summary = await stopped_after(crawler_of(output, **options), seeds, cut)
+        assert summary.finish_reason is FinishReason.STOPPED
+        assert summary.unfinished > 0
+    last = await crawler_of(output, **options).run(seeds)
+    expected, found = records(tmp_path / "whole"), records(output)
+    assert max(Counter(each.request_id for each in found).values()) == 1
+    assert sorted(each.request_id for each in found) == sorted(each.request_id for each in expected)
+    assert len(found) == 15 + 3
+    told = ("succeeded", "failed", "skipped", "duplicates", "links_skipped", "finish_reason", "unfinished", "failures")
+    assert {name: getattr(last, name) for name in told} == {name: getattr(whole, name) for name in told}
+    assert (whole.resumed, last.resumed) == (False, True)
+
+
+async def test_run_resumed_when_finished_does_nothing_again(tmp_path: Path) -> None:
+    """The same program started again visits nothing; the summary and the file are those of the run."""
+    first = await crawler_of(tmp_path / "run", links={"depth": 2}).run([URL, "nothing"])
+    before = (tmp_path / "run" / "results.jsonl").read_bytes()
+    events: list[Event] = []
+    again = await crawler_of(tmp_path / "run", links={"depth": 2}, on_event=events.append).run([URL, "nothing"])
+    assert (tmp_path / "run" / "results.jsonl").read_bytes() == before
+    told = ("run_id", "succeeded", "failed", "duplicates", "links_skipped", "started_at", "finish_reason")
+    assert {name: getattr(again, name) for name in told} == {name: getattr(first, name) for name in told}
+    assert not [event for event in events if isinstance(event, VisitStarted)]
+
+
+async def test_run_resumed_takes_new_seeds_too(tmp_path: Path) -> None:
+    """What the program's input has gained since is crawled."""
+    await crawler_of(tmp_path / "run").run([URL])
+    summary = await crawler_of(tmp_path / "run").run([URL, f"{URL}2"])
+    assert (summary.succeeded, summary.duplicates) == (2, 0)
+
+
+async def test_run_started_says_what_it_goes_on_with(tmp_path: Path) -> None:
+    """The first event of a resumed run tells how much of it is done."""
+    events: list[Event] = []
+    await stopped_after(crawler_of(tmp_path / "run", links={"depth": 3}), [URL], 3)
+    await crawler_of(tmp_path / "run", on_event=events.append).run([URL])
+    (started,) = [event for event in events if isinstance(event, RunStarted)]
+    assert started.resumed
+    assert started.finished >= 3
+
+
+async def test_run_held_by_another_is_refused(tmp_path: Path) -> None:
+    """Two crawlers on one directory: the second is told who has it, and the first goes on unharmed."""
+    crawler = crawler_of(tmp_path / "run", links={"depth": 2})
+    async with crawler, crawler.stream([URL]) as stream:
+        await anext(stream)
+        with pytest.raises(RunBusy, match="process"):
+            await crawler_of(tmp_path / "run").run([URL])
+        rest = [result async for result in stream]
+    assert len(rest) == 6
+
+
+class Collecting:
+    """A sink that keeps what it gets."""
+
+    def __init__(self, *, failures: int = 0) -> None:
+        self.got: list[ResultRecord] = []
+        self.closed = 0
+        self._failures = failures
+
+    async def write(self, records: Sequence[ResultRecord]) -> None:
+        if self._failures:
+            self._failures -= 1
+            raise RuntimeError("not now")
+        self.got.extend(records)
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.mark.parametrize("with_directory", [True, False])
+async def test_sinks_get_each_record(tmp_path: Path, with_directory: bool) -> None:
+    """A sink sees every finished request, also without a run directory, and is closed with the run."""
+    sink = Collecting()
+    output = {"output": tmp_path / "run"} if with_directory else {}
+    config = CrawlerConfig.load({"links": {"depth": 2}, **output})
+    await Crawler(config, launch=FakeLauncher(tree), sinks=[sink]).run([URL, "nothing"])
+    assert sorted(each.url for each in sink.got) == sorted(
+        [*(f"{URL}{name}" for name in ["", *range(2, 8)]), "nothing"]
+    )
+    assert sink.closed == 1
+    if with_directory:
+        assert sink.got == records(tmp_path / "run")
+
+
+async def test_sink_that_fails_for_good_ends_the_run_and_gets_it_all_at_the_resumption(tmp_path: Path) -> None:
+    """No record is lost to a broken sink: the run fails saying so, and what it missed waits for the next process."""
+    clock_options = {"links": {"depth": 2}}
+    with pytest.raises(OutputFailed, match="Collecting"):
+        await crawler_of(tmp_path / "run", sinks=[Collecting(failures=99)], **clock_options).run([URL])
+    sink = Collecting()
+    await crawler_of(tmp_path / "run", sinks=[sink], **clock_options).run([URL])
+    assert Counter(each.url for each in sink.got) == Counter(f"{URL}{name}" for name in ["", *range(2, 8)])
+    assert sink.got == records(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        ({"max_failures": 3}, FinishReason.MAX_FAILURES),
+        ({"max_failure_share": 0.5}, FinishReason.MAX_FAILURES),
+        ({"max_disk_bytes": 1}, FinishReason.MAX_DISK),
+        ({"max_time_s": 0.3}, FinishReason.MAX_TIME),
+    ],
+)
+async def test_run_ended_by_a_limit_can_go_on_without_it(
+    tmp_path: Path, limits: dict[str, Any], reason: FinishReason
+) -> None:
+    """Each limit has its own finish reason and exit code 4; nothing that was not visited is lost."""
+    sites = lambda _url: FakePageScript(status=404 if "failure" in str(limits) else 200, load_s=0.02)  # noqa: E731
+    seeds = [f"{URL}{number}" for number in range(60)]
+    first = await crawler_of(tmp_path / "run", sites, limits=limits).run(seeds)
+    assert (first.finish_reason, first.exit_code) == (reason, 4)
+    assert first.finish_detail
+    assert first.succeeded + first.failed < 60
+    last = await crawler_of(tmp_path / "run", sites).run(seeds)
+    assert last.finish_reason is FinishReason.FINISHED
+    assert Counter(each.url for each in records(tmp_path / "run")) == Counter(seeds)
+
+
+async def test_run_max_per_host_takes_no_more_of_a_host_than_that(tmp_path: Path) -> None:
+    """Seeds beyond it have a skipped result, links are counted; other hosts are not held back."""
+    options = {"links": {"depth": 5, "scope": "any", "max_per_host": 4}}
+    seeds = [f"{URL}{number}" for number in (1, 2, 3, 4, 5)] + ["http://quiet.test/9"]
+    summary = await crawler_of(tmp_path / "run", **options).run(seeds)
+    by_host = Counter(each.url.split("/")[2] for each in records(tmp_path / "run") if each.outcome == "succeeded")
+    assert max(by_host.values()) == 4
+    assert by_host["site.test"] == 4
+    assert [each.skip_reason for each in records(tmp_path / "run") if each.outcome == "skipped"] == ["max_per_host"]
+    assert summary.links_skipped[SkipReason.MAX_PER_HOST] > 0
+    assert (summary.finish_reason, summary.exit_code) == (FinishReason.MAX_REQUESTS, 0)
+
+
+async def test_rules_give_wishes_by_url_and_label(tmp_path: Path) -> None:
+    """The first rule that matches counts; a request's own wishes and label go before."""
+    crawler = crawler_of(
+        tmp_path / "run",
+        lambda _: FakePageScript(selectors={".price": 0.0}),
+        rules=[
+            {"url": "*/product/*", "handler": "product", "wait_for": ".price"},
+            {"url": "*", "save": ["html"], "wait_for": ".never", "timeout_s": 0.2},
+        ],
+        retry={"retries": 0},
+    )
+
+    @crawler.handler()
+    async def _(visit: Visit) -> None:
+        visit.push("default")
+
+    @crawler.handler("product")
+    async def _(visit: Visit) -> None:
+        visit.push("product")
+
+    await crawler.run([f"{URL}product/1", f"{URL}other"])
+    first, second = sorted(records(tmp_path / "run"), key=lambda each: each.url, reverse=True)
+    assert (first.outcome, first.data, first.artifacts) == ("succeeded", ("product",), ())
+    assert second.error is not None
+    assert second.error.kind in {"selector_missing", "deadline"}
+
+
+def test_dispatcher_cannot_resume(tmp_path: Path) -> None:
+    """Its tasks would wait for results that an earlier process had; it says so at once."""
+    with pytest.raises(ConfigError, match="Crawler"):
+        CrawlDispatcher(CrawlerConfig(output=tmp_path / "run", resume=True))
