@@ -208,7 +208,9 @@ def help_page(grammar: Grammar, *, width: int | None = None, colour: bool | None
     if grammar.commands:
         rows["Commands"] = [(name, "", text, "") for name, text in grammar.commands]
     if grammar.operands:
-        rows[grammar.options[0].group if grammar.options else "Arguments"] = [(grammar.operands, "", grammar.operands_help, "")]
+        rows[grammar.options[0].group if grammar.options else "Arguments"] = [
+            (grammar.operands, "", grammar.operands_help, "")
+        ]
     for option in grammar.options:
         row = (option.flag, option.metavar, option.help, option.default)
         rows.setdefault(option.group, []).append(row)

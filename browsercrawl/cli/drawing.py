@@ -16,7 +16,7 @@ from rich.text import Text
 
 from browsercrawl.cli.foreground import near
 from browsercrawl.cli.terminal import count_of, printable, shortened, shown_bytes, shown_duration
-from browsercrawl.cli.view import Failure, Frame, InputRead, RunState, RunStatus, notice_of, state_text
+from browsercrawl.cli.view import WHOLE, Failure, Frame, InputRead, RunState, RunStatus, notice_of, state_text
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.events import Event
 from browsercrawl.output import FinishReason, Summary
@@ -234,10 +234,11 @@ def _pace(summary: Summary) -> str:
 def _headline(summary: Summary) -> Text:
     total = summary.succeeded + summary.failed + summary.skipped
     what = f"{summary.succeeded:,} of {count_of(total, 'page')} in {shown_duration(summary.duration_s)}"
-    if summary.finish_reason is FinishReason.FINISHED:
-        mark = ("✗", "bold red") if summary.failed else ("✓", "bold green")
-        return Text.assemble(mark, "  ", (what, "bold"))
     why = summary.finish_reason.value.replace("_", " ")
+    if summary.finish_reason in WHOLE:
+        mark = ("✗", "bold red") if summary.failed else ("✓", "bold green")
+        size = "" if summary.finish_reason is FinishReason.FINISHED else f"  {why} reached"
+        return Text.assemble(mark, "  ", (what, "bold"), (size, _QUIET))
     detail = f" ({safe_text(summary.finish_detail)})" if summary.finish_detail else ""
     return Text.assemble(("!", "bold yellow"), "  ", (what, "bold"), (f", then {why}{detail}", "bold yellow"))
 

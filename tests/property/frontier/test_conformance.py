@@ -477,7 +477,7 @@ class FrontierMachine(RuleBasedStateMachine):
         return claim, record if record.token == claim.token else None
 
 
-@pytest.mark.parametrize(("store", "examples"), [("memory", 150), ("sqlite", 80)])
+@pytest.mark.parametrize(("store", "examples"), [("memory", 200), ("sqlite", 150)])
 def test_store_whatever_is_asked_agrees_with_the_obvious_model(store: str, examples: int) -> None:
     """States, order, times, counts and refusals are those of the interface's text, after any sequence of calls.
 

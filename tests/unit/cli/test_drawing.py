@@ -51,6 +51,15 @@ def test_print_summary_interrupted_tells_what_is_left() -> None:
     assert "not finished    99" in text.getvalue()
 
 
+@pytest.mark.parametrize("reason", [FinishReason.MAX_REQUESTS, FinishReason.MAX_DEPTH])
+def test_print_summary_size_of_the_job_is_no_early_end(reason: FinishReason) -> None:
+    """Reaching what was asked for is success; it is mentioned, not warned of."""
+    text, console = _screen()
+    print_summary(SUMMARY.model_copy(update={"finish_reason": reason, "failed": 0}), CrawlerConfig(), console=console)
+    assert "✓  1,180 of 1,183 pages" in text.getvalue()
+    assert f"{reason.replace('_', ' ')} reached" in text.getvalue()
+
+
 @pytest.mark.parametrize(
     ("states", "verdict"),
     [

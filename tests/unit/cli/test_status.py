@@ -13,7 +13,7 @@ from browsercrawl.cli import main
 from browsercrawl.cli import status as status_module
 from browsercrawl.cli.status import Watch
 from browsercrawl.cli.view import RunState, RunStatus
-from browsercrawl.frontier.sqlite import StoreView
+from browsercrawl.frontier.sqlite import StoreView, read_store
 from browsercrawl.output import RunDirectory
 from browsercrawl.result import Result
 
@@ -130,8 +130,7 @@ def test_status_process_that_comes_or_goes_meanwhile_is_no_killed_run(
     """A look at the lock and a look at the store always belong together: the end of a run never looks like a kill."""
     run = make_run(notes={"finish_reason": "finished"})
     held = [RunDirectory.open(run)] if ends else []
-    read = status_module.read_store
-    stale = read(run / "run.sqlite")
+    stale = read_store(run / "run.sqlite")
     if ends:
         stale = replace(stale, notes={**stale.notes, "finish_reason": ""})
     looks = 0
@@ -140,7 +139,7 @@ def test_status_process_that_comes_or_goes_meanwhile_is_no_killed_run(
         nonlocal looks
         looks += 1
         if looks > 1:
-            return read(path)
+            return read_store(path)
         if ends:
             held.pop().close()
         else:

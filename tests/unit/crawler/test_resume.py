@@ -168,7 +168,10 @@ async def test_run_ended_by_a_limit_can_go_on_without_it(
     tmp_path: Path, limits: dict[str, Any], reason: FinishReason
 ) -> None:
     """Each limit has its own finish reason and exit code 4; nothing that was not visited is lost."""
-    sites = lambda _url: FakePageScript(status=404 if "failure" in str(limits) else 200, load_s=0.02)  # noqa: E731
+
+    def sites(_url: str) -> FakePageScript:
+        return FakePageScript(status=404 if "failure" in str(limits) else 200, load_s=0.02)
+
     seeds = [f"{URL}{number}" for number in range(60)]
     first = await crawler_of(tmp_path / "run", sites, limits=limits).run(seeds)
     assert (first.finish_reason, first.exit_code) == (reason, 4)
