@@ -1,6 +1,7 @@
 """The books of a run: what it has come to so far, over all processes that worked on it, and its summary at the end."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 from pydantic import JsonValue
@@ -9,6 +10,7 @@ from browsercrawl.clock import Clock
 from browsercrawl.config import LimitsConfig
 from browsercrawl.crawler.files import RunFiles
 from browsercrawl.dispatcher import LINK, Dispatcher
+from browsercrawl.errors import OutputFailed
 from browsercrawl.events import Status
 from browsercrawl.output import ArtifactStore, FinishReason, Meter, Summary, size_of
 from browsercrawl.pool import Pool
@@ -104,7 +106,9 @@ class Account:
     ) -> Summary:
         """Sum the run up."""
         files, counts = self._files, self._files.frontier.counts()
-        totals = await files.frontier.totals()
+        totals = files.totals
+        with suppress(OutputFailed):  # stopped on a full disk, where not even the passing of time can be noted
+            totals = await files.frontier.totals()
         return Summary(
             **self._meter.totals().model_dump(),
             run_id=files.run_id,

@@ -436,9 +436,13 @@ class Run:
                 duration_s=summary.duration_s,
             )
         )
-        await account.close(reason)
-        if files.directory is not None:
-            files.directory.write_summary(summary)
+        try:
+            await account.close(reason)
+            if files.directory is not None:
+                files.directory.write_summary(summary)
+        except OutputFailed:
+            if not self._is_stopping():  # stopped on a full disk; whoever resumes the run writes them
+                raise
 
     async def _reason(self) -> FinishReason:
         if self._dispatcher is not None and self._dispatcher.stop_reason is not None:

@@ -9,7 +9,7 @@ it, and it alone is held to account when the browser dies again.
 """
 
 import asyncio
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from contextlib import aclosing
 from itertools import count
 
@@ -205,8 +205,7 @@ class Dispatcher:
                 claims = await self._w.frontier.claim(
                     owner=self._w.owner, limit=room, lease_s=CLAIM_S, warm=self._w.pool.warm
                 )
-                for claim in claims:
-                    self._begin(claim)
+                self._begin(claims)
                 self._feed_room.set()
             self._begin_suspect()
             if self._is_done():
@@ -233,16 +232,21 @@ class Dispatcher:
             timer.cancel()
             await asyncio.wait({timer})
 
-    def _begin(self, claim: Claim) -> None:
-        if claim.stalls >= SUSPECT_STALLS:
-            self._suspects.append(claim)
-        else:
-            self._start(claim, alone=False)
+    def _begin(self, claims: Sequence[Claim]) -> None:
+        suspects = [claim for claim in claims if claim.stalls >= SUSPECT_STALLS]
+        if suspects:
+            # A page that kills this process returns all these claims, each with one more stall. So another one is the
+            # first of them in the next process, and the killer cannot keep the others from being visited.
+            first = suspects[0].stalls % len(suspects)
+            self._suspects = suspects[first:] + suspects[:first]
+        for claim in claims:
+            if claim.stalls < SUSPECT_STALLS:
+                self._start(claim, alone=False)
 
     def _begin_suspect(self) -> None:
         if self._suspects and not self._visits:
             self._suspect_running = True
-            self._start(self._suspects.pop(), alone=True)
+            self._start(self._suspects.pop(0), alone=True)
 
     def _start(self, claim: Claim, *, alone: bool) -> None:
         attempt = self._attempts.carry_out(claim, alone=alone)

@@ -191,7 +191,7 @@ class Projection:
         while True:
             await self._woken.wait()
             if not self._hurry.is_set():
-                await wait_up_to(self._clock, GATHER_S, self._hurry)
+                await wait_up_to(self._clock, GATHER_S, event=self._hurry)
             # From here on: whoever commits, flushes or closes is served by what follows, or by the next round.
             self._woken.clear()
             self._hurry.clear()

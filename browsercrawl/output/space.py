@@ -74,7 +74,7 @@ class Space:
                         waits = True
                         self._writers += 1
                         self._pause(path, error.strerror or str(error))
-                await wait_up_to(self._clock, RETRY_S, self._given_up)
+                await wait_up_to(self._clock, RETRY_S, event=self._given_up)
         finally:
             if waits:
                 self._writers -= 1
@@ -123,7 +123,7 @@ class Space:
         return OutputFailed(f"{path} cannot be written: {error.strerror or error}{remedy}")
 
 
-async def wait_up_to(clock: Clock, seconds: float, event: asyncio.Event) -> None:
+async def wait_up_to(clock: Clock, seconds: float, *, event: asyncio.Event) -> None:
     """Return when the time is over or the event is set, whichever is first."""
     waits = {asyncio.ensure_future(clock.sleep(seconds)), asyncio.ensure_future(event.wait())}
     try:

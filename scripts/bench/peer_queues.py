@@ -49,7 +49,7 @@ class Ours:
     async def open(self, home: Path) -> None:
         """Open the store; what a killed owner had claimed returns."""
         from browsercrawl.clock import SystemClock
-        from browsercrawl.events import discard
+        from browsercrawl.events.models import discard
         from browsercrawl.frontier import Frontier, MemoryFrontier, Record
         from browsercrawl.output import Projection, ResultFile, Space
         from browsercrawl.politeness import HostRules
@@ -157,8 +157,8 @@ class ScrapyQueue:
         request = self._scheduler.next_request()
         return None if request is None else (request.url, request)
 
-    async def done(self, ticket: Any, url: str, *, stored: bool) -> None:
-        """Export the item; there is no mark to set."""
+    async def done(self, ticket: Any, url: str, *, stored: bool) -> None:  # noqa: ARG002 - there is no mark to set
+        """Export the item."""
         if stored:
             self._exporter.export_item({"url": url, "body": BODY})
 

@@ -326,7 +326,7 @@ class Pages:
     """A site of linked pages on a loopback port, which knows what it was asked for and can keep answers back.
 
     Page `/p/N` links to itself, to the first, and to `/p/2N` and `/p/2N+1`, up to the number of pages. `/held/N` is
-    not answered while `hold` is true, `/bad/N` is a 404, `/big/N` has 100 kB that do not compress.
+    not answered while `hold` is true, `/bad/N` is a 404 until `is_well`, `/big/N` has 100 kB that hardly compress.
 
     Attributes:
         arrived: the paths asked for, in order.
@@ -340,6 +340,7 @@ class Pages:
         self.answered = 0
         self.room: int | None = None
         self.hold = True
+        self.is_well = False
         self._lock = threading.Lock()  # guards the counts
         self._server = Server(self._answer)
         self.url = f"http://127.0.0.1:{self._server.port}"
@@ -371,19 +372,21 @@ class Pages:
             return
         with self._lock:
             self.arrived.append(exchange.path)
-            is_held = self.room == 0 or (kind == "held" and self.hold)
-            if not is_held:
-                self.answered += 1
-                self.room = None if self.room is None else self.room - 1
-        if is_held:
+            has_room = self.room != 0
+            self.room = self.room - 1 if self.room else self.room
+        if not has_room:
             exchange.pause(None)
+        while kind == "held" and self.hold:
+            exchange.pause(0.02)
+        with self._lock:
+            self.answered += 1
         number = int(name)
         targets = [number, 1, *(each for each in (2 * number, 2 * number + 1) if each <= self.number)]
         links = "".join(f'<a href="/p/{each}">{each}</a> ' for each in targets) if kind == "p" else ""
         bulk = f"<p hidden>{random.Random(number).randbytes(50_000).hex()}</p>" if kind == "big" else ""
         exchange.respond(
             f"<!doctype html><title>page {number}</title><link rel=icon href=data:,>{links}{bulk}",
-            status=404 if kind == "bad" else 200,
+            status=404 if kind == "bad" and not self.is_well else 200,
         )
 
 

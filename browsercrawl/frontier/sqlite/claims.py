@@ -82,7 +82,7 @@ def claim(ledger: Ledger, wish: Wish) -> list[Taken]:
 
 
 def complete(
-    ledger: Ledger, token: int, left: Record, links: Sequence[Newcomer], host: HostUpdate | None
+    ledger: Ledger, token: int, *, left: Record, links: Sequence[Newcomer], host: HostUpdate | None
 ) -> list[Verdict] | None:
     """See `Frontier.complete`."""
     row = _held(ledger, token)
@@ -113,7 +113,7 @@ class Return(NamedTuple):
     host: HostUpdate | None
 
 
-def release(ledger: Ledger, token: int, how: Return) -> bool:
+def release(ledger: Ledger, token: int, *, how: Return) -> bool:
     """See `Frontier.release`."""
     row = _held(ledger, token)
     if row is None:
@@ -134,7 +134,7 @@ def put_back(ledger: Ledger, tokens: Sequence[int]) -> None:
             ledger.trim()
 
 
-def defer(ledger: Ledger, host: str, delay_s: float) -> None:
+def defer(ledger: Ledger, host: str, *, delay_s: float) -> None:
     """See `Frontier.defer`."""
     slot = ledger.slot_of(host)
     slot.open_at = max(slot.open_at, ledger.now + delay_s)
@@ -151,7 +151,7 @@ def _give_back(ledger: Ledger, row: RequestRow, how: Return) -> None:
     ledger.database.execute(_GIVE_BACK, (state, until, rank, row.attempt, row.stalls, now, held_s, memo, row.number))
     _leave_standing(ledger, slot, lane, row)
     if until is None:
-        ledger.enqueue(slot, lane, row.number, rank)
+        ledger.enqueue(slot, lane, number=row.number, rank=rank)
     else:
         slot.retrying += 1
         ledger.run.retrying += 1
@@ -172,7 +172,7 @@ def _leave_standing(ledger: Ledger, slot: SlotRow, lane: LaneRow, row: RequestRo
         slot.claimed -= 1
         ledger.run.claimed -= 1
     else:  # its claim expired, and the late owner settles it after all
-        ledger.dequeue(slot, lane, row.number)
+        ledger.dequeue(slot, lane, number=row.number)
 
 
 def _heed(ledger: Ledger, slot: SlotRow, row: RequestRow, update: HostUpdate | None) -> None:
@@ -201,7 +201,7 @@ def _take(ledger: Ledger, lane: LaneRow, wish: Wish) -> Taken:
     slot.claimed += 1
     ledger.run.claimed += 1
     slot.warn(until)
-    ledger.dequeue(slot, lane, number)
+    ledger.dequeue(slot, lane, number=number)
     ledger.give_turn(slot, lane)
     ledger.settle(slot, now)
     queued_s = max(0.0, now - since - politeness_s)  # sums of floats may miss zero by a hair

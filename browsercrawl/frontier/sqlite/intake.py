@@ -1,7 +1,7 @@
 """What enters the store: requests, and seeds that are refused."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pydantic_core import PydanticSerializationError
@@ -79,7 +79,7 @@ def store(ledger: Ledger, requests: Sequence[Newcomer], *, again: bool = False) 
         slot.stored += 1
         lane.members += 1
         rank = -request.priority
-        ledger.enqueue(slot, lane, run.stored, rank)
+        ledger.enqueue(slot, lane, number=run.stored, rank=rank)
         touched[slot] = None
         ids.append((request.id,))
         rows.append((
@@ -95,7 +95,7 @@ def store(ledger: Ledger, requests: Sequence[Newcomer], *, again: bool = False) 
     return verdicts
 
 
-def refuse(ledger: Ledger, refusals: Sequence[Refusal], mark: str | None) -> list[bool]:
+def refuse(ledger: Ledger, refusals: Sequence[Refusal], *, mark: str | None) -> list[bool]:
     """See `Frontier.refuse`."""
     known = _known(ledger, [bytes.fromhex(refusal.id) for refusal in refusals])
     recorded: list[bool] = []
@@ -107,7 +107,7 @@ def refuse(ledger: Ledger, refusals: Sequence[Refusal], mark: str | None) -> lis
             ledger.database.execute("INSERT INTO known VALUES (?)", (key,))
             record(ledger, refusal.record)
     if mark is not None:
-        note(ledger, "input", mark)
+        note(ledger, {"input": mark})
     return recorded
 
 
@@ -120,9 +120,10 @@ def record(ledger: Ledger, left: Record) -> None:
         ledger.database.execute("INSERT INTO outbox VALUES (?, ?)", (ledger.run.line, left.line))
 
 
-def note(ledger: Ledger, name: str, value: str) -> None:
-    """Remember a value."""
-    ledger.database.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, text_bytes(value)))
+def note(ledger: Ledger, values: Mapping[str, str]) -> None:
+    """See `Frontier.note`."""
+    rows = [(name, text_bytes(value)) for name, value in values.items()]
+    ledger.database.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", rows)
 
 
 def _known(ledger: Ledger, ids: list[bytes]) -> set[bytes]:

@@ -121,7 +121,7 @@ class Ledger:
         row = self.database.execute(REQUEST + " WHERE number = ?", (number,)).fetchone()
         return None if row is None else RequestRow(*row)
 
-    def enqueue(self, slot: SlotRow, lane: LaneRow, number: int, rank: int) -> None:
+    def enqueue(self, slot: SlotRow, lane: LaneRow, *, number: int, rank: int) -> None:
         """Let a request stand in its lane; its own row is the caller's."""
         slot.queued += 1
         self._count_queued(slot, 1)
@@ -130,7 +130,7 @@ class Ledger:
         self._changed_slots[slot] = None
         self._changed_lanes[lane] = None
 
-    def dequeue(self, slot: SlotRow, lane: LaneRow, number: int) -> None:
+    def dequeue(self, slot: SlotRow, lane: LaneRow, *, number: int) -> None:
         """Take a request out of its lane, after its row tells that it stands elsewhere."""
         slot.queued -= 1
         self._count_queued(slot, -1)
@@ -343,12 +343,10 @@ class Ledger:
                     held_from_s = ? WHERE number = ?""",
                     (rank, stalls, since, paused_s, slot.held_until(at), row.number),
                 )
-                self.enqueue(slot, self.lane(row.lane), row.number, rank)
+                self.enqueue(slot, self.lane(row.lane), number=row.number, rank=rank)
 
     def _find_best(self, slot: SlotRow) -> None:
-        query = (
-            "SELECT number, rank, turn FROM lanes WHERE slot = ? AND rank IS NOT NULL ORDER BY slot, rank, turn LIMIT 1"
-        )
+        query = "SELECT number, rank, turn FROM lanes WHERE slot = ? AND rank IS NOT NULL ORDER BY rank, turn LIMIT 1"
         slot.best_lane, slot.best_rank, slot.best_turn = self.database.execute(query, (slot.number,)).fetchone()
         slot.is_best_known = True
 

@@ -20,10 +20,10 @@ def lines(ledger: Ledger, limit: int) -> list[OutboxLine]:
     return [OutboxLine(number=number, line=line) for number, line in rows]
 
 
-def emptied(ledger: Ledger, upto: int, size: int) -> None:
+def emptied(ledger: Ledger, *, upto: int, size: int) -> None:
     """See `Frontier.emptied`."""
     ledger.database.execute("DELETE FROM outbox WHERE number <= ?", (upto,))
-    note(ledger, "results_size", str(size))
+    note(ledger, {"results_size": str(size)})
 
 
 def totals(ledger: Ledger) -> dict[str, int]:
@@ -48,7 +48,7 @@ def failed(ledger: Ledger, kinds: Collection[str] | None) -> set[str]:
     return found
 
 
-def take_back(ledger: Ledger, kinds: Collection[str] | None, size: int) -> int:
+def take_back(ledger: Ledger, kinds: Collection[str] | None, *, size: int) -> int:
     """See `SqliteFrontier.take_back`."""
     before = ledger.run.finished
     for ending in _endings(ledger, kinds):
@@ -61,13 +61,12 @@ def take_back(ledger: Ledger, kinds: Collection[str] | None, size: int) -> int:
                 held_s = slot.held_until(ledger.now)
                 ledger.database.execute(_QUEUE_AGAIN, (lane.number, first_rank, ledger.now, held_s, number))
                 lane.members += 1
-                ledger.enqueue(slot, lane, number, first_rank)
+                ledger.enqueue(slot, lane, number=number, rank=first_rank)
                 ledger.settle(slot, ledger.now)
                 ledger.trim()
             ledger.run.finished -= len(rows)
             ledger.totals[ending] -= len(rows)
-    note(ledger, "results_size", str(size))
-    note(ledger, "results_swap", "1")
+    note(ledger, {"results_size": str(size), "results_swap": "1"})
     return before - ledger.run.finished
 
 

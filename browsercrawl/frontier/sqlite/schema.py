@@ -20,6 +20,7 @@ VERSION = 1
 WAIT_FOR_OTHERS_S = 5.0
 """SQLite itself waits so long for another process's transaction; then we do (`thread.py`)."""
 
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
 _CHECKED_BYTES_MAX = 256 * 2**20
@@ -164,7 +165,7 @@ def check(path: Path, *, pages: bool) -> None:
         pages: look at its pages too, unless it is very large; else damage shows when it is met.
 
     Raises:
-        RunDamaged: it is not, or is damaged.
+        RunDamaged: it is not, or is damaged. OutputFailed: it cannot be read.
     """
     check_header(path)
     if not pages:
@@ -179,8 +180,8 @@ def check(path: Path, *, pages: bool) -> None:
             (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
                 raise damaged(path, found)
-    except sqlite3.DatabaseError as error:
-        raise damaged(path, str(error)) from error
+    except sqlite3.Error as error:
+        raise unusable(path, error) from error
     finally:
         database.close()
 
@@ -207,6 +208,14 @@ def check_header(path: Path) -> None:
             f"the run's store {path} was made by {age} browsercrawl (version {version} of its tables, this one knows "
             f"{VERSION}); go on with that browsercrawl, or begin a new run. The file was left as it is"
         )
+
+
+def unusable(path: Path, error: sqlite3.Error) -> RunDamaged | OutputFailed:
+    """Return the error for a file that SQLite cannot read."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code & 0xFF in _DAMAGE or code == sqlite3.SQLITE_IOERR_SHORT_READ:
+        return damaged(path, str(error))
+    return OutputFailed(f"the run's store {path} cannot be used: {error}")
 
 
 def damaged(path: Path, why: str) -> RunDamaged:

@@ -85,7 +85,7 @@ class SqliteFrontier:
             exclusive=options.exclusive,
             owner_timeout_s=options.owner_timeout_s,
         )
-        thread = StoreThread(path, terms, options.on_full)
+        thread = StoreThread(path, terms, on_full=options.on_full)
         return cls(thread, returned=await thread.open())
 
     async def schedule(self, requests: Sequence[Request], *, again: bool = False) -> list[Verdict]:
@@ -99,7 +99,7 @@ class SqliteFrontier:
 
     async def refuse(self, refusals: Sequence[Refusal], *, mark: str | None = None) -> list[bool]:
         """See `Frontier.refuse`."""
-        return await self._thread.submit(lambda ledger: intake.refuse(ledger, refusals, mark))
+        return await self._thread.submit(lambda ledger: intake.refuse(ledger, refusals, mark=mark))
 
     async def claim(self, *, owner: str, limit: int, lease_s: float, warm: Collection[str] = ()) -> list[Claim]:
         """See `Frontier.claim`."""
@@ -121,7 +121,9 @@ class SqliteFrontier:
             InputError: the data of a link cannot be stored; then nothing was changed.
         """
         batch = intake.newcomers(links)
-        return await self._thread.submit(lambda ledger: claims.complete(ledger, claim.token, record, batch, host))
+        return await self._thread.submit(
+            lambda ledger: claims.complete(ledger, claim.token, left=record, links=batch, host=host)
+        )
 
     async def release(
         self,
@@ -134,11 +136,11 @@ class SqliteFrontier:
     ) -> bool:
         """See `Frontier.release`."""
         how = claims.Return(delay_s, spent, memo, host)
-        return await self._thread.submit(lambda ledger: claims.release(ledger, claim.token, how))
+        return await self._thread.submit(lambda ledger: claims.release(ledger, claim.token, how=how))
 
     async def defer(self, host: str, delay_s: float) -> None:
         """See `Frontier.defer`."""
-        await self._thread.submit(lambda ledger: claims.defer(ledger, host, delay_s))
+        await self._thread.submit(lambda ledger: claims.defer(ledger, host, delay_s=delay_s))
 
     async def ready_in(self) -> float | None:
         """See `Frontier.ready_in`; where stores share the file, not later than one of the others may turn out dead."""
@@ -158,17 +160,12 @@ class SqliteFrontier:
 
     async def emptied(self, *, upto: int, size: int) -> None:
         """See `Frontier.emptied`."""
-        await self._thread.submit(lambda ledger: records.emptied(ledger, upto, size))
+        await self._thread.submit(lambda ledger: records.emptied(ledger, upto=upto, size=size))
 
     async def note(self, values: Mapping[str, str]) -> None:
         """See `Frontier.note`."""
         values = dict(values)
-
-        def note(ledger: Ledger) -> None:
-            for name, value in values.items():
-                intake.note(ledger, name, value)
-
-        await self._thread.submit(note)
+        await self._thread.submit(lambda ledger: intake.note(ledger, values))
 
     async def notes(self) -> dict[str, str]:
         """See `Frontier.notes`."""
@@ -194,7 +191,7 @@ class SqliteFrontier:
         Returns:
             How many they are.
         """
-        return await self._thread.submit(lambda ledger: records.take_back(ledger, kinds, size))
+        return await self._thread.submit(lambda ledger: records.take_back(ledger, kinds, size=size))
 
     def give_up(self) -> None:
         """Wait for room on the disk no longer: who waits now, and who meets a full disk later, gets `OutputFailed`.

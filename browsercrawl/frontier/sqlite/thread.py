@@ -29,7 +29,6 @@ GROUP_MAX = 200
 _FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
 """What SQLite says when there is no room: for its journal, and for the index to that."""
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 T = TypeVar("T")
 
@@ -60,7 +59,7 @@ class StoreThread:
         counts: as the last operation that has returned left them.
     """
 
-    def __init__(self, path: Path, terms: Terms, on_full: OnFull | None) -> None:
+    def __init__(self, path: Path, terms: Terms, *, on_full: OnFull | None) -> None:
         self.counts = FrontierCounts(stored=0, queued=0, waiting=0, retrying=0, claimed=0, finished=0, duplicates=0)
         self.terms = terms
         self._path = path
@@ -211,17 +210,13 @@ class StoreThread:
         """Return what whoever waits is told."""
         if not isinstance(error, sqlite3.Error):
             return error
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-        if code & 0xFF in _DAMAGE:
-            told: BrowsercrawlError = schema.damaged(self._path, str(error))
-        elif code in _FULL:
-            told = OutputFailed(
-                f"the run's store {self._path} cannot be written: {error}; free some space, then resume"
-            )
-        elif isinstance(error, sqlite3.OperationalError):
-            told = OutputFailed(f"the run's store {self._path} cannot be used: {error}")
-        else:
+        if getattr(error, "sqlite_errorcode", None) in _FULL:
+            message = f"the run's store {self._path} cannot be written: {error}; free some space, then resume the run"
+            told: BrowsercrawlError = OutputFailed(message)
+        elif isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError | sqlite3.IntegrityError):
             told = InternalError(f"the run's store {self._path}: {error}")
+        else:
+            told = schema.unusable(self._path, error)
         told.__cause__ = error
         return told
 

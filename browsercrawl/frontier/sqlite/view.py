@@ -30,7 +30,7 @@ def read_store(path: Path) -> StoreView:
     """Look at a store; nothing in it is changed, and nobody who writes it is held up.
 
     Raises:
-        RunDamaged: it is damaged, no store, or of another version.
+        RunDamaged: it is damaged, no store, or of another version. OutputFailed: it cannot be read.
     """
     schema.check_header(path)
     try:
@@ -39,7 +39,7 @@ def read_store(path: Path) -> StoreView:
         if is_still and schema.has_journal(path):  # somebody began to write meanwhile
             view = _read(path, still=False)
     except sqlite3.Error as error:
-        raise schema.damaged(path, str(error)) from error
+        raise schema.unusable(path, error) from error
     return view
 
 

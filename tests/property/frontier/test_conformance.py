@@ -1,18 +1,16 @@
 """Every store behind the Frontier interface does what a slow and obvious model does, whatever is asked of it.
 
-A new store adds a `Harness`. Times are multiples of 1/8 s, which floats hold exactly, so equal means equal.
+A new store adds a harness to `conftest.py`. Times are multiples of 1/8 s, which floats hold exactly, so equal means
+equal.
 """
 
 import asyncio
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
+from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -26,57 +24,16 @@ from hypothesis.stateful import (
 
 from browsercrawl.frontier import (
     Claim,
-    Frontier,
     FrontierCounts,
     HostUpdate,
-    MemoryFrontier,
     Record,
     Refusal,
     Verdict,
 )
 from browsercrawl.frontier.interface import REFUSED
-from browsercrawl.frontier.sqlite import SqliteFrontier, StoreOptions, make_store
 from browsercrawl.politeness import HostRules
 from browsercrawl.request import Request
 from browsercrawl.testing.virtual_clock import VirtualClock
-
-
-class Harness:
-    """Opens the store under test; this one is for stores that end with their process."""
-
-    is_durable = False
-
-    async def open(self, clock: VirtualClock, most: int | None, host_most: int | None) -> Frontier:
-        return MemoryFrontier(clock=clock, rules_of=RULES.__getitem__, requests_max=most, host_requests_max=host_most)
-
-    def close(self) -> None:
-        """Leave nothing."""
-
-
-class SqliteHarness(Harness):
-    """A file in a directory of its own; `crash` goes on with what would be on disk if the process died now."""
-
-    is_durable = True
-
-    def __init__(self) -> None:
-        self._home = Path(tempfile.mkdtemp(prefix="store-"))
-        self._path = self._home / "0.sqlite"
-        make_store(self._path, notes={})
-
-    async def open(self, clock: VirtualClock, most: int | None, host_most: int | None) -> Frontier:
-        options = StoreOptions(requests_max=most, host_requests_max=host_most)
-        return await SqliteFrontier.open(self._path, clock=clock, rules_of=RULES.__getitem__, options=options)
-
-    def crash(self) -> None:
-        old, self._path = self._path, self._home / f"{int(self._path.stem) + 1}.sqlite"
-        for end in ("", "-wal"):
-            shutil.copyfile(f"{old}{end}", f"{self._path}{end}")
-
-    def close(self) -> None:
-        shutil.rmtree(self._home)
-
-
-HARNESSES = {"memory": Harness, "sqlite": SqliteHarness}
 
 PASSED_OVER_MAX = 64
 LONG_LEASE_S = 1000.0
@@ -291,7 +248,7 @@ _updates = st.none() | st.builds(HostUpdate, defer_s=_seconds, refusals=st.integ
 class FrontierMachine(RuleBasedStateMachine):
     """Does the same to a store and to the model, and compares all that can be seen of them."""
 
-    make: type[Harness]
+    make: Any
 
     def __init__(self) -> None:
         super().__init__()
@@ -307,7 +264,7 @@ class FrontierMachine(RuleBasedStateMachine):
     def start(self, most: int | None, host_most: int | None) -> None:
         self._harness = type(self).make()
         self.model = Model(most, host_most)
-        self.store = self._run(self._harness.open(self._clock, most, host_most))
+        self.store = self._run(self._open(most, host_most))
 
     @rule(requests=_batches, again=st.sampled_from([False, False, True]))
     def schedule(self, requests: list[Request], again: bool) -> None:
@@ -417,15 +374,15 @@ class FrontierMachine(RuleBasedStateMachine):
         claimed = self.model.standing("claimed")
         self.note({"seen": "yes"})  # its time is that of its last commit
         if killed:
-            self._harness.crash()  # type: ignore[attr-defined]  # a durable harness has it
+            self._harness.crash()
         self._run(self.store.close())
         if not killed:
             for record in claimed:
                 self.model.settle(record, "queued")
         self._run(self.store.close())
         self._clock = VirtualClock(start_s=3.0, utc_start=self._clock.utc() + timedelta(seconds=wall_s))
-        self.store = self._run(self._harness.open(self._clock, self.model.most, self.model.host_most))
-        assert self.store.returned == (len(claimed) if killed else 0)  # type: ignore[attr-defined]  # a durable store
+        self.store = self._run(self._open(self.model.most, self.model.host_most))
+        assert self.store.returned == (len(claimed) if killed else 0)
         self.model.advance(self.model.now + max(0.0, wall_s))
         for record in self.model.standing("claimed"):
             record.stalls += 1
@@ -470,6 +427,9 @@ class FrontierMachine(RuleBasedStateMachine):
         everything = [record.request for record in self.model.records.values()]
         assert set(self._run(self.store.schedule(everything))) <= {Verdict.DUPLICATE}
 
+    async def _open(self, most: int | None, host_most: int | None) -> Any:
+        return await self._harness.open(self._clock, RULES.__getitem__, most=most, host_most=host_most)
+
     def _pick(self, data: st.DataObject) -> tuple[Claim, Stored | None]:
         """Return a claim of the last few, and the record it still has a right to."""
         claim = data.draw(st.sampled_from(self._claims[-6:]))
@@ -477,19 +437,18 @@ class FrontierMachine(RuleBasedStateMachine):
         return claim, record if record.token == claim.token else None
 
 
-@pytest.mark.parametrize(("store", "examples"), [("memory", 200), ("sqlite", 150)])
-def test_store_whatever_is_asked_agrees_with_the_obvious_model(store: str, examples: int) -> None:
+def test_store_whatever_is_asked_agrees_with_the_obvious_model(harness: Any) -> None:
     """States, order, times, counts and refusals are those of the interface's text, after any sequence of calls.
 
     A durable store is closed or killed, and opened again, at any point of it, at any time of day.
     """
 
     class Machine(FrontierMachine):
-        make = HARNESSES[store]
+        make = harness
 
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=examples, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
