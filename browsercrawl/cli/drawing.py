@@ -217,7 +217,7 @@ def print_summary(
     if summary.links_skipped:
         left = ", ".join(f"{reason.replace('_', ' ')} {number:,}" for reason, number in summary.links_skipped.items())
         table.add_row("links left out", left)
-    if summary.succeeded + summary.failed:
+    if summary.phase_p50_s.get("navigate"):  # else no page was timed: a resumed run had nothing left to visit
         table.add_row("pace", _pace(summary))
     table.add_row("profile", _profile_text(config))
     if summary.run_dir is not None:
@@ -227,7 +227,7 @@ def print_summary(
 
 
 def _pace(summary: Summary) -> str:
-    middle, slow = summary.phase_p50_s.get("navigate", 0.0), summary.phase_p95_s.get("navigate", 0.0)
+    middle, slow = summary.phase_p50_s["navigate"], summary.phase_p95_s["navigate"]
     return f"{summary.pages_per_s:.1f} pages/s; a page loads in {middle:.2f} s, 95 % within {slow:.2f} s"
 
 

@@ -188,7 +188,11 @@ def _opened_results(run: Path) -> tuple[BinaryIO, _Unwritten]:
     schema.check_header(run / STORE)
     while True:
         file = _open(results)
-        unwritten = _read_unwritten(run / STORE)
+        try:
+            unwritten = _read_unwritten(run / STORE)
+        except BaseException:
+            file.close()
+            raise
         if unwritten.is_swapping:
             file.close()
             return _open(fresh if fresh.exists() else results), unwritten

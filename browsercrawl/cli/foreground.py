@@ -15,21 +15,19 @@ from browsercrawl.cli.arguments import is_colour_wanted
 from browsercrawl.cli.loading import UserCode
 from browsercrawl.cli.streams import write_all
 from browsercrawl.cli.terminal import count_of, harmless_json, printable
-from browsercrawl.cli.view import Frame, View, status_line
+from browsercrawl.cli.view import WHOLE, Frame, View, notice_of, retriable, status_line
 from browsercrawl.clock import SystemClock
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.crawler import Crawler
 from browsercrawl.dispatcher import Seeds
-from browsercrawl.events import Event, Level
+from browsercrawl.errors import OutputFailed
+from browsercrawl.events import Emit, Event, Level, RunContinued, RunStarted
 from browsercrawl.output import FinishReason, Summary, result_line, stderr_lines
 from browsercrawl.result import Result
 
 _LINE_S = 5.0
 _ABORT_LIMIT_S = 5.0
 """A second signal stops at once; should that hang, the crawl is cancelled after this."""
-
-_COMPLETE = {FinishReason.FINISHED, FinishReason.MAX_REQUESTS, FinishReason.MAX_DEPTH}
-"""Ends after which there is nothing to go on with."""
 
 OnResult = Callable[[Result], Awaitable[None]]
 """Takes each result; the crawl waits for it."""
@@ -70,22 +68,43 @@ class _Lines:
     every_s = _LINE_S
 
     def __init__(self) -> None:
-        self.tell = stderr_lines(clock=SystemClock(), level=Level.WARNING, colour=is_colour_wanted(sys.stderr))
+        self._write = _event_lines(Level.WARNING)
 
     def show(self, frame: Frame) -> None:
         print(status_line(frame), file=sys.stderr, flush=True)
 
+    def tell(self, event: Event) -> None:
+        if isinstance(event, RunStarted | RunContinued):
+            _tell_notice(event)
+        else:
+            self._write(event)
+
 
 class _Silence:
-    """Nothing."""
+    """Nothing but errors, and that the run goes on after one that held it up."""
 
     every_s = _LINE_S
+
+    def __init__(self) -> None:
+        self._write = _event_lines(Level.ERROR)
 
     def show(self, frame: Frame) -> None:
         pass
 
     def tell(self, event: Event) -> None:
-        pass
+        if isinstance(event, RunContinued):
+            _tell_notice(event)
+        else:
+            self._write(event)
+
+
+def _event_lines(level: Level) -> Emit:
+    return stderr_lines(clock=SystemClock(), level=level, colour=is_colour_wanted(sys.stderr))
+
+
+def _tell_notice(event: Event) -> None:
+    if notice := notice_of(event):
+        print(f"browsercrawl: {printable(notice)}", file=sys.stderr, flush=True)
 
 
 class Foreground:
@@ -128,8 +147,7 @@ class Foreground:
             KeyboardInterrupt: a signal came before there was anything to sum up, or a second one and the crawl did not
                 even then end by itself.
         """
-        display = _display_of(self._reporting, self._view.title)
-        with display as self._display:
+        with display_of(self._reporting) as self._display:
             crawler = self._crawler()
             async with _signals(crawler, self._announce_stop), self._showing(crawler):
                 summary = await self._consume(crawler, seeds)
@@ -158,10 +176,10 @@ class Foreground:
             where = f"; see {summary.run_dir}/results.jsonl" if summary.run_dir else ""
             told.append(f"{count_of(summary.failed, 'request')} failed{where}")
         if self._job is not None and summary.run_dir is not None:
-            if summary.finish_reason not in _COMPLETE:
+            if summary.finish_reason not in WHOLE:
                 left = count_of(summary.unfinished, "known request")
                 told.append(f"{left} left; go on with: {resume_command(summary.run_dir)}")
-            elif summary.failed and not self._reporting.quiet:
+            elif retriable(summary.failures) and not self._reporting.quiet:
                 told.append(f"to try what failed again: browsercrawl retry-failed {_typed(summary.run_dir)}")
         for line in told:
             print(f"browsercrawl: {printable(line)}", file=sys.stderr)
@@ -216,7 +234,8 @@ def _typed(directory: Path) -> str:
     return shlex.quote(str(near(directory)))
 
 
-def _display_of(reporting: Reporting, title: str) -> AbstractContextManager[Display]:
+def display_of(reporting: Reporting) -> AbstractContextManager[Display]:
+    """Return where progress is shown; a terminal is drawn on while the context lasts."""
     if reporting.quiet:
         return nullcontext(_Silence())
     is_data_on_terminal = reporting.as_json and sys.stdout.isatty()
@@ -224,7 +243,7 @@ def _display_of(reporting: Reporting, title: str) -> AbstractContextManager[Disp
         return nullcontext(_Lines())
     from browsercrawl.cli.drawing import LiveDisplay  # noqa: PLC0415 - rich, when there is something to draw
 
-    return LiveDisplay(title)
+    return LiveDisplay(reporting.title)
 
 
 @asynccontextmanager
@@ -254,6 +273,12 @@ async def _signals(crawler: Crawler, announce: Callable[[Crawler], None]) -> Asy
         if last_resort:
             raise KeyboardInterrupt from None
         raise
+    except OutputFailed as error:
+        if not stopping:
+            raise
+        # Stopped where the disk is so full that the run could not even be opened: interrupted, and resumable.
+        print(f"browsercrawl: {printable(error.message)}", file=sys.stderr)
+        raise KeyboardInterrupt from None
     finally:
         for number in signals:
             loop.remove_signal_handler(number)

@@ -13,7 +13,7 @@ from browsercrawl.cli.foreground import Reporting
 from browsercrawl.cli.running import run_job
 from browsercrawl.cli.status import STORE, Watch, one_run
 from browsercrawl.cli.terminal import count_of, printable
-from browsercrawl.cli.view import RunState
+from browsercrawl.cli.view import RunState, retriable
 from browsercrawl.config.job import JobFile
 from browsercrawl.frontier.sqlite import read_store
 from browsercrawl.output import RunDirectory
@@ -47,16 +47,17 @@ def execute(arguments: Namespace) -> int:
     """Go on with the run and return the exit code."""
     given: dict[str, Any] = vars(arguments)
     run = one_run(given["operands"], "resume")
-    status = Watch(run).look()
+    status, notes = Watch(run).look(), read_store(run / STORE).notes
     if status.state is RunState.FINISHED:
         if "quiet" not in given:
             told = f"{run} is finished: {count_of(status.results, 'result')}"
             if status.failed:
-                again = f"browsercrawl retry-failed {shlex.quote(str(run))}"
-                told += f", {status.failed:,} of them failed; to try those again: {again}"
+                told += f", {status.failed:,} of them failed"
+            if notes.get("job") and retriable(status.failures):
+                told += f"; to try what failed again: browsercrawl retry-failed {shlex.quote(str(run))}"
             print(f"browsercrawl: {printable(told)}", file=sys.stderr)
         return 1 if status.failed else 0
-    job = stored_job(run, read_store(run / STORE).notes)
+    job = stored_job(run, notes)
     RunDirectory.open(run).close()  # a run that is busy is refused before anything of the user's is loaded
     return run_job(job, directory=run, resume=True, reporting=reporting_of(run, given))
 

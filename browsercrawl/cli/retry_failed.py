@@ -19,11 +19,31 @@ from browsercrawl.cli.status import STORE, one_run
 from browsercrawl.cli.terminal import count_of, printable
 from browsercrawl.config.job import Job, JobFile
 from browsercrawl.crawler.retrying import take_back_failed
-from browsercrawl.errors import ErrorKind
+from browsercrawl.errors import (
+    BrowsercrawlError,
+    BrowserError,
+    Disposition,
+    ErrorKind,
+    InputError,
+    InternalError,
+    InvalidURL,
+    PoolError,
+    UnknownLabel,
+    VisitError,
+)
 from browsercrawl.frontier.sqlite import StoreView, read_store
 from browsercrawl.output import RunDirectory, Sink
 
-_KINDS = tuple(kind.value for kind in ErrorKind)
+
+def _result_kinds() -> tuple[str, ...]:
+    """Return the kinds of failure that a result can have; what ends the whole run is in none."""
+    errors: list[type[BrowsercrawlError]] = [VisitError, BrowserError, PoolError]
+    for error in errors:
+        errors += error.__subclasses__()
+    errors += [InvalidURL, InputError, UnknownLabel, InternalError]
+    kinds = {error.kind for error in errors if error.disposition is not Disposition.STOP}
+    return tuple(kind.value for kind in ErrorKind if kind in kinds)
+
 
 GRAMMAR = Grammar(
     command="retry-failed",
@@ -42,7 +62,7 @@ GRAMMAR = Grammar(
             flag="--kind",
             metavar="KINDS",
             group="What to visit again",
-            read=some_of(_KINDS),
+            read=some_of(_result_kinds()),
             default="all",
             help="Kinds of failure, with commas; browsercrawl status names those of the run.",
         ),
@@ -78,6 +98,9 @@ def execute(arguments: Namespace) -> int:
 def _nothing(run: Path, view: StoreView, kinds: Sequence[ErrorKind] | None) -> str:
     of_kind = f" of the kind {' or '.join(kinds)}" if kinds else ""
     left = f"; go on with what is left: {resume_command(run)}" if view.counts.open else ""
+    failed = [name for name in view.totals if name.startswith("failed.")]
+    if any(kinds is None or name.removeprefix("failed.") in kinds for name in failed):
+        return f"nothing to visit again: what failed is input that is no request{left}"
     return f"nothing to visit again: no request{of_kind} has failed{left}"
 
 

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ def open_urls(path: str | None, *, resumed: Path | None = None) -> Iterator[Path
     Args:
         path: `-` is standard input; None: there is no file.
         resumed: directory of the run that goes on. The rest of what came through a pipe is then taken from standard
-            input, if something is piped to it; a file is looked at when the run needs it.
+            input, if that is a pipe or a file; any other file is looked at when the run needs it.
 
     Raises:
         BadUsage: it cannot be read.
@@ -29,9 +30,8 @@ def open_urls(path: str | None, *, resumed: Path | None = None) -> Iterator[Path
         return
     name = "standard input" if path == "-" else path
     if resumed is not None:
-        is_piped = stat.S_ISFIFO(os.fstat(_STANDARD_INPUT).st_mode)
         is_kept = path == "-" or holds_input(resumed)
-        yield Pipe(name, _STANDARD_INPUT if is_piped else None) if is_kept else Path(path)
+        yield Pipe(name, _STANDARD_INPUT if _is_piped() else None, is_rest=True) if is_kept else Path(path)
         return
     if path == "-":
         yield Pipe(name, _STANDARD_INPUT)
@@ -47,3 +47,11 @@ def open_urls(path: str | None, *, resumed: Path | None = None) -> Iterator[Path
         yield Path(path) if stat.S_ISREG(mode) else Pipe(path, descriptor)
     finally:
         os.close(descriptor)
+
+
+def _is_piped() -> bool:
+    """Tell whether somebody gives us something: at a terminal, or started without any, nobody does."""
+    if sys.stdin is None:  # it was closed when we were started: its number may be of a file of our own by now
+        return False
+    mode = os.fstat(_STANDARD_INPUT).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)

@@ -10,7 +10,7 @@ import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +68,10 @@ def execute(arguments: Namespace) -> int:
         else:
             last = ""
             for status in looks:
-                line = _json_line(status) if as_json else run_line(status)
-                if as_json or line != last:
-                    print(line, flush=True)
-                last = line
+                told = run_line(status.model_copy(update={"elapsed_s": 0.0}))  # that time passes is no change
+                if as_json or told != last:
+                    print(_json_line(status) if as_json else run_line(status), flush=True)
+                last = told
     return 0
 
 
@@ -162,7 +162,7 @@ def status_of(directory: Path, view: StoreView, *, holder: Holder | None, disk_b
         pid=holder.pid if holder else None,
         process_started_at=holder.since if holder else None,
         started_at=datetime.fromisoformat(notes["started_at"]) if notes.get("started_at") else None,
-        elapsed_s=float(notes.get("elapsed_s") or 0.0),
+        elapsed_s=_elapsed_s(notes, holder),
         stored=counts.stored,
         queued=counts.queued,
         waiting=counts.waiting,
@@ -181,6 +181,12 @@ def status_of(directory: Path, view: StoreView, *, holder: Holder | None, disk_b
         disk_bytes=disk_bytes,
         go_on=resume_command(directory) if go_on else None,
     )
+
+
+def _elapsed_s(notes: Mapping[str, str], holder: Holder | None) -> float:
+    """Return how long processes have worked on a run; the present one notes it only every few seconds."""
+    noted = float(notes.get("elapsed_s") or 0.0)
+    return noted if holder is None else max(noted, round((datetime.now(UTC) - holder.since).total_seconds(), 3))
 
 
 def _by_kind(totals: Mapping[str, int], start: str) -> dict[str, int]:

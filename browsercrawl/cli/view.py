@@ -5,6 +5,7 @@ from a `Frame`: a frozen copy made on the loop, replaced as a whole. A `RunStatu
 """
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from browsercrawl.cli.terminal import shown_bytes, shown_duration
+from browsercrawl.cli.terminal import count_of, shown_bytes, shown_duration
+from browsercrawl.errors import ErrorKind
 from browsercrawl.events import Event, Status
 from browsercrawl.events import models as events
 from browsercrawl.output import FinishReason
@@ -117,6 +119,13 @@ def notice_of(event: Event) -> str:
             return f"the browser died ({event.reason}); starting another"
         case events.HostDeferred():
             return f"{event.host} asked for a pause of {event.delay_s:.0f} s"
+        case events.RunPaused():
+            return event.message
+        case events.RunContinued():
+            return f"the run goes on after a pause of {shown_duration(event.paused_s)}"
+        case events.RunStarted(resumed=True):
+            again = f", {event.returned:,} that were open are visited again" if event.returned else ""
+            return f"resumed: {count_of(event.finished, 'request')} done before{again}"
     return ""
 
 
@@ -138,8 +147,16 @@ def status_line(frame: Frame) -> str:
     return f"[{shown_duration(status.elapsed_s)}] {', '.join(parts)}{notice}"
 
 
-WHOLE = frozenset({FinishReason.FINISHED, FinishReason.MAX_REQUESTS, FinishReason.MAX_DEPTH})
-"""Ends of a run that has done all it was asked for."""
+WHOLE = frozenset({FinishReason.FINISHED, FinishReason.MAX_REQUESTS, FinishReason.MAX_PER_HOST, FinishReason.MAX_DEPTH})
+"""Ends of a run that has done all it was asked for: there is nothing to go on with."""
+
+_NO_REQUESTS = frozenset({ErrorKind.URL_INVALID, ErrorKind.INPUT_INVALID})
+"""Failures of input that never became a request."""
+
+
+def retriable(failures: Mapping[ErrorKind, int] | Mapping[str, int]) -> int:
+    """Return how many of these failures, by kind, are of requests: those can be visited again."""
+    return sum(number for kind, number in failures.items() if kind not in _NO_REQUESTS)
 
 
 class RunState(StrEnum):

@@ -161,9 +161,9 @@ class LimitsConfig(_Model):
     max_time_s: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="Seconds this process may crawl."
     )
-    max_failures: int | None = Field(default=None, ge=1, description="Failed requests.")
+    max_failures: int | None = Field(default=None, ge=1, description="Failed requests, by this process.")
     max_failure_share: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        default=None, description="Failed requests among finished ones, looked at from 20 finished on."
+        default=None, description="Failed ones among those finished by this process, looked at from 20 on."
     )
     max_disk_bytes: int | None = Field(default=None, ge=1, description="Size of the run directory.")
 

@@ -35,9 +35,8 @@ class Account:
         self, files: RunFiles, *, clock: Clock, config: LimitsConfig, on_limit: Callable[[FinishReason, str], None]
     ) -> None:
         self._meter = Meter(clock, totals=files.totals, phases=files.notes.get("phases") or None)
-        totals = self._meter.totals()
-        self._failed = totals.failed
-        self._finished = totals.succeeded + totals.failed + totals.skipped
+        self._failed = 0
+        self._finished = 0
         self._config = config
         self._on_limit = on_limit
         self._artifacts: ArtifactStore | None = None
@@ -95,11 +94,15 @@ class Account:
     async def reason(self, dispatcher: Dispatcher | None) -> FinishReason:
         """Tell what the end of the requests means: that it was all, or all that was wanted."""
         totals = await self._files.frontier.totals()
-        kept_out = {SkipReason.MAX_REQUESTS, SkipReason.MAX_PER_HOST}
-        names = {f"{start}{reason}" for reason in kept_out for start in (LINK, "skipped.")}
-        if not names.isdisjoint(totals) or (dispatcher is not None and dispatcher.input_left):
+
+        def kept_out(reason: SkipReason) -> bool:
+            return f"{LINK}{reason}" in totals or f"skipped.{reason}" in totals
+
+        if kept_out(SkipReason.MAX_REQUESTS) or (dispatcher is not None and dispatcher.input_left):
             return FinishReason.MAX_REQUESTS
-        return FinishReason.MAX_DEPTH if f"{LINK}{SkipReason.TOO_DEEP}" in totals else FinishReason.FINISHED
+        if kept_out(SkipReason.MAX_PER_HOST):
+            return FinishReason.MAX_PER_HOST
+        return FinishReason.MAX_DEPTH if kept_out(SkipReason.TOO_DEEP) else FinishReason.FINISHED
 
     async def summary(
         self, reason: FinishReason, *, detail: str | None, options: dict[str, JsonValue], events_dropped: int

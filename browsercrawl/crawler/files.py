@@ -16,10 +16,6 @@ from browsercrawl.output import ResultFile, RunDirectory, Space
 from browsercrawl.politeness import slot_rules
 
 
-def _no_patience_needed() -> None:
-    """A frontier in memory waits for nothing."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFiles:
     """What a run works on.
@@ -31,7 +27,6 @@ class RunFiles:
         notes: what earlier processes of the run remembered.
         totals: what they counted.
         returned: requests that were being visited when the last of them ended.
-        give_up: whoever waits for room on the disk fails from now on.
     """
 
     run_id: str
@@ -42,7 +37,6 @@ class RunFiles:
     notes: Mapping[str, str] = field(default_factory=dict)
     totals: Mapping[str, int] = field(default_factory=dict)
     returned: int = 0
-    give_up: Callable[[], None] = _no_patience_needed
 
 
 async def open_run(
@@ -85,6 +79,7 @@ async def open_run(
             requests_max=config.links.max_requests,
             host_requests_max=config.links.max_per_host,
             on_full=_on_full(space, directory.store),
+            given_up=space.given_up,
         ),
     )
     stack.push_async_callback(frontier.close)
@@ -105,7 +100,6 @@ async def open_run(
         notes=stored,
         totals=await frontier.totals(),
         returned=frontier.returned,
-        give_up=frontier.give_up,
     )
 
 

@@ -43,10 +43,9 @@ async def take_back_failed(
     clock = SystemClock()
     space = Space(clock=clock, emit=discard)
     config = CrawlerConfig(output=directory, resume=True)
+    space.give_up()  # nothing is under way that would be worth waiting for room
     async with AsyncExitStack() as stack:
         files = await open_run(stack, config, clock=clock, space=space)
-        space.give_up()  # nothing is under way that would be worth waiting for room
-        files.give_up()
         await _write_what_waits(files, space, sinks)
         return await _take_back(files, kinds)
 

@@ -249,11 +249,9 @@ class Run:
         self._lose_patience()
 
     def _lose_patience(self) -> None:
-        """From now on nothing waits for room on the disk; what has room goes on as before."""
+        """From now on nothing waits for room on the disk, nor for a sink; what has room goes on as before."""
         if self._space is not None:
             self._space.give_up()
-        if self._files is not None:
-            self._files.give_up()
 
     def _on_limit(self, reason: FinishReason, detail: str) -> None:
         if not self._is_stopping():

@@ -23,6 +23,7 @@ from browsercrawl.errors import (
     DeadlineExceeded,
     Disposition,
     HostUnavailable,
+    InputError,
     InternalError,
     PageCrashed,
     disposition_of,
@@ -63,14 +64,14 @@ class Attempts:
         self._silent_at = -inf
 
     async def carry_out(self, claim: Claim, *, alone: bool) -> None:
-        """Visit a claimed request and settle what comes of it.
+        """Visit a claimed request and settle what comes of it; a cancelled one stays claimed.
 
         Args:
             claim: valid.
             alone: nothing else is visited meanwhile, so that a death of the browser is this request's doing.
 
         Raises:
-            BrowserNotFound, LaunchFailed, ConfigError: no page can be had at all; the request was put back.
+            BrowserNotFound, LaunchFailed, ConfigError: no page can be had at all; the request stays claimed.
             OutputFailed: the result cannot be stored.
         """
         asked_at = self._w.clock.now()
@@ -78,12 +79,8 @@ class Attempts:
         try:
             plan = self._plan(claim.request)
             lease = await self._acquire(claim.request)
-        except asyncio.CancelledError:
-            await finish(self._w.frontier.release(claim, spent=False))
-            raise
         except BrowsercrawlError as error:
             if disposition_of(error) is Disposition.STOP:
-                await self._w.frontier.release(claim, spent=False)
                 raise
             outcome = VisitOutcome(phase=Phase.LEASE, times=PhaseTimes(), error=error)
             history.add(claim, outcome, lease_s=self._w.clock.now() - asked_at)
@@ -92,11 +89,7 @@ class Attempts:
         condemned: str | None = "cancelled"
         try:
             lease_s = self._w.clock.now() - asked_at
-            try:
-                outcome = await self._visit(claim, lease, plan, history)
-            except asyncio.CancelledError:
-                await finish(self._w.frontier.release(claim, spent=False))
-                raise
+            outcome = await self._visit(claim, lease, plan, history)
             condemned = outcome.condemned
             history.add(claim, outcome, lease_s=lease_s)
             await finish(self._settle(claim, outcome, history, alone=alone))
@@ -226,7 +219,13 @@ class Attempts:
         result = result_of(request, ending)
         record = self._w.sink.record(result)
         record = replace(record, counts={**record.counts, **left_out})
-        verdicts = await self._w.frontier.complete(claim, record=record, links=children, host=host)
+        try:
+            verdicts = await self._w.frontier.complete(claim, record=record, links=children, host=host)
+        except InputError as error:  # a link carries what cannot be stored: then this visit was none
+            unfit = VisitOutcome(phase=Phase.HANDLE, times=PhaseTimes(), navigation=outcome.navigation, error=error)
+            self._tell_failure(claim, unfit, error, Finished(Outcome.FAILED))
+            await self._complete(claim, unfit, history, host)
+            return
         if verdicts is None:  # the claim ran out meanwhile: whoever holds the next one gives the result
             return
         self.announce(children, verdicts)

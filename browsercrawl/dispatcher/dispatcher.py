@@ -14,11 +14,11 @@ from contextlib import aclosing
 from itertools import count
 
 from browsercrawl.config import CrawlerConfig
-from browsercrawl.dispatcher.attempt import Attempts
+from browsercrawl.dispatcher.attempt import Attempts, finish
 from browsercrawl.dispatcher.feed import Batch, Seed, Seeds, batches, request_of
 from browsercrawl.dispatcher.settle import Ending, failed_input, result_of
 from browsercrawl.dispatcher.wiring import Wiring
-from browsercrawl.errors import BrowsercrawlError, InputError, InvalidURL, OutputFailed
+from browsercrawl.errors import BrowsercrawlError, InputError, InvalidURL
 from browsercrawl.events import Event, RequestRefused, RequestSkipped
 from browsercrawl.frontier import Claim, Refusal, Verdict
 from browsercrawl.request import Request
@@ -130,7 +130,7 @@ class Dispatcher:
                 async for batch in cut:
                     self._pulled = True
                     await self._wait_for_feed_room()
-                    if not await self._schedule_seeds(batch) and not isinstance(seeds, Sized):
+                    if not await finish(self._schedule_seeds(batch)) and not isinstance(seeds, Sized):
                         self._input_left = True  # it may be endless; what is a list has a result for each
                         break
         except asyncio.CancelledError:
@@ -273,16 +273,10 @@ class Dispatcher:
             await self._sleep(left_s)
 
     async def _end_visits(self) -> None:
-        """Put back what is open: cancel the visits, wait for them, release claims not begun."""
-        claims = [*self._suspects, *self._visits.values()]
+        """Cancel what is open and wait for it; it stays claimed, and waits again when the frontier is closed."""
         self._suspects.clear()
         while self._visits:
             for task in self._visits:
                 task.cancel()
             await asyncio.wait(self._visits)
-        try:
-            for claim in claims:  # a visit cancelled before its first step released nothing; settled claims stay so
-                await self._w.frontier.release(claim, spent=False)
-        except OutputFailed as error:  # no room on the disk: whoever opens the run next returns the claims
-            self._failure = self._failure or error
         await self._w.visitor.close()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol, cast, runtime_checkable
 
 from browsercrawl.config import LinksConfig
-from browsercrawl.errors import InputError, InvalidURL
+from browsercrawl.errors import InputChanged, InputError, InvalidURL
 from browsercrawl.request import Request
 
 Seed = str | Request | InputError
@@ -58,6 +58,7 @@ async def batches(seeds: Seeds, mark: str | None) -> AsyncGenerator[Batch, None]
         mark: of the last batch that the run has stored; None: none yet.
 
     Raises:
+        InputChanged: the mark is none of this kind of input.
         Whatever the input raises.
     """
     if isinstance(seeds, DurableSeeds):
@@ -65,6 +66,8 @@ async def batches(seeds: Seeds, mark: str | None) -> AsyncGenerator[Batch, None]
             async for batch in durable:
                 yield batch
         return
+    if mark is not None and not mark.isdecimal():
+        raise InputChanged("the run was begun with the input of a job; resume it from the command line")
     known, read = int(mark or 0), 0
     async with aclosing(_pieces(seeds)) as pieces:
         async for piece in pieces:

@@ -59,8 +59,8 @@ class SlotRules(Protocol):
 
 
 RulesOf = Callable[[str], SlotRules]
-"""Gives the rules of a host:port; asked when its slot comes into being, and again if that was forgotten meanwhile or the
-run was opened anew. A store may call it in a thread of its own."""
+"""Gives the rules of a host:port; asked when its slot comes into being, and again if that was forgotten meanwhile or
+the run was opened anew. A store may call it in a thread of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,9 @@ SINK_LIMIT_S = 30.0
 SINK_PAUSES_S = (1.0, 5.0)
 """A sink that failed is tried again after each of these."""
 
+GIVEN_UP_S = 1.0
+"""What can be written at once still is, after nobody wants to wait any more."""
+
 _CANCEL_GRACE_S = 1.0
 
 
@@ -146,7 +149,7 @@ class Projection:
 
         Args:
             limit_s: after so long what is not written stays in the outbox, for the run's resumption. None: as long as
-                it takes; a full disk is waited for until `Space.give_up`, a sink as its limits say.
+                it takes, a sink as its limits say; but a moment after `Space.give_up` it ends in any case.
 
         Raises:
             OutputFailed: not all of it could be written; raised by each call.
@@ -157,20 +160,22 @@ class Projection:
         self._woken.set()
         if self._task is None:
             self._task = asyncio.create_task(self._let_go(), name="projection")
-        timer = asyncio.ensure_future(self._clock.sleep(float("inf") if limit_s is None else limit_s))
+        timer = asyncio.ensure_future(self._last_moment(float("inf") if limit_s is None else limit_s))
         try:
             await asyncio.wait({self._task, timer}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             timer.cancel()
             await asyncio.wait({timer})
         if not self._task.done():
-            self.failed = OutputFailed(
-                f"not all results were written within {limit_s:g} s; the rest waits in the run: resume it"
-            )
+            self.failed = OutputFailed("not all results were written in time; the rest waits in the run: resume it")
             self._task.cancel()
             await asyncio.wait({self._task})
         if self.failed is not None:
             raise self.failed
+
+    async def _last_moment(self, limit_s: float) -> None:
+        await wait_up_to(self._clock, limit_s, event=self._space.gave_up)
+        await self._clock.sleep(GIVEN_UP_S)
 
     # --- the task ----------------------------------------------------------------------------------------------------
 

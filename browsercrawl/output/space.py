@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -40,7 +41,10 @@ class Space:
         self._writers = 0  # that wait now
         self._store_waits = False
         self._paused_at: float | None = None
-        self._given_up = asyncio.Event()
+        self.gave_up = asyncio.Event()
+        """Set by `give_up`."""
+        self.given_up = threading.Event()
+        """Likewise, for a store that waits in a thread of its own."""
 
     @property
     def is_paused(self) -> bool:
@@ -68,13 +72,13 @@ class Space:
                 try:
                     return await _in_thread(work)
                 except OSError as error:
-                    if error.errno not in _FULL or self._given_up.is_set():
+                    if error.errno not in _FULL or self.gave_up.is_set():
                         raise self._failed(path, error) from error
                     if not waits:
                         waits = True
                         self._writers += 1
                         self._pause(path, error.strerror or str(error))
-                await wait_up_to(self._clock, RETRY_S, event=self._given_up)
+                await wait_up_to(self._clock, RETRY_S, event=self.gave_up)
         finally:
             if waits:
                 self._writers -= 1
@@ -97,7 +101,8 @@ class Space:
 
     def give_up(self) -> None:
         """End the waiting: who waits now and who meets a full disk later fails. May be called again."""
-        self._given_up.set()
+        self.gave_up.set()
+        self.given_up.set()
 
     def _pause(self, path: Path, reason: str) -> None:
         if self._paused_at is not None:
@@ -110,7 +115,7 @@ class Space:
         if self._paused_at is None or self._writers or self._store_waits:
             return
         paused_s, self._paused_at = self._clock.now() - self._paused_at, None
-        if not self._given_up.is_set():
+        if not self.gave_up.is_set():
             self._emit(RunContinued(paused_s=round(paused_s, 3)))
         self._changed()
 

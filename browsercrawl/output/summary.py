@@ -32,6 +32,8 @@ class FinishReason(StrEnum):
     """Likewise; `max_requests` was reached, and kept out others. That is the size of the job, not an early end."""
     MAX_DEPTH = "max_depth"
     """Likewise; links deeper than `depth` were not followed. That is the size of the job, too."""
+    MAX_PER_HOST = "max_per_host"
+    """Likewise; `max_per_host` kept out requests of a host that had so many."""
     STOPPED = "stopped"
     """The program that runs the crawler stopped it."""
     HANDLER_STOP = "handler_stop"

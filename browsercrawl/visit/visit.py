@@ -1,5 +1,6 @@
 """The visit as a handler sees it: the real Playwright page, and what to do with what is found there."""
 
+import json
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 _JSON: TypeAdapter[JsonValue] = TypeAdapter(JsonValue, config=ConfigDict(hide_input_in_errors=True))
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+_DIGITS_MAX = 4_300
+"""Python itself reads no longer integers."""
 
 _NESTING_SHOWN = 50
 
@@ -67,8 +71,10 @@ class Visit:
         """
         self._check_open()
         try:
-            self._data.append(_JSON.validate_python(data))
-        except ValidationError as error:
+            copy = _JSON.validate_python(data)
+            json.dumps(copy)  # refuses integers of so many digits that no JSON reader takes them
+            self._data.append(copy)
+        except ValueError as error:  # pydantic's ValidationError is one
             raise UsageError(f"push takes dict, list, str, int, float, bool and None; {_not_json(data)}") from error
 
     def enqueue(self, request: Request | str) -> None:
@@ -181,6 +187,8 @@ def _not_json(value: object, at: str = "data") -> str:
         return ""
     if isinstance(value, list):
         return next((wrong for index, item in enumerate(value) if (wrong := _not_json(item, f"{at}[{index}]"))), "")
+    if isinstance(value, int) and abs(value) >= 10**_DIGITS_MAX:
+        return f"{at} is an integer of more than {_DIGITS_MAX:,} digits"
     return "" if value is None or isinstance(value, str | int | float) else f"{at} is a {type(value).__name__}"
 
 

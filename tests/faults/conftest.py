@@ -1,4 +1,4 @@
-"""Crawls with the real browser, with what must hold for every crawl checked; and the command as a process to be killed."""
+"""Crawls with the real browser, what must hold for every crawl checked; and the command as a process to be killed."""
 
 import asyncio
 import json
@@ -149,7 +149,7 @@ def site() -> Iterator[DemoSite]:
         yield running
 
 
-# --- the command as a process of its own -------------------------------------------------------------------------------
+# --- the command as a process of its own -----------------------------------------------------------------------------
 
 LIMIT_S = 60.0
 """Nothing that these tests wait for takes as long."""
@@ -211,11 +211,13 @@ class Commands:
 
     Attributes:
         folder: where they work; the run directory that `results` and the others look at is `run` in it.
+        environment: what they find in theirs besides.
     """
 
     def __init__(self, folder: Path, temporary: Path) -> None:
         self.folder = folder
         self.directory = folder / "run"
+        self.environment: dict[str, str] = {}
         self._temporary = temporary
         self._started: list[Started] = []
 
@@ -230,10 +232,11 @@ class Commands:
     def program(self, *argv: str, stdin: int = subprocess.DEVNULL) -> Started:
         """Start the Python interpreter."""
         out, err = (self._temporary / f"{name}-{len(self._started)}" for name in ("out", "err"))
+        environment = {**os.environ, **self.environment, "TMPDIR": str(self._temporary)}
         with out.open("wb") as told, err.open("wb") as complained:
             process = subprocess.Popen(
-                [sys.executable, *argv], cwd=self.folder, env={**os.environ, "TMPDIR": str(self._temporary)},
-                stdin=stdin, stdout=told, stderr=complained,
+                [sys.executable, *argv], cwd=self.folder, env=environment, stdin=stdin,
+                stdout=told, stderr=complained,
             )  # fmt: skip
         started = Started(process=process, _out=out, _err=err)
         self._started.append(started)
@@ -267,11 +270,11 @@ class Commands:
         return told
 
     def files(self) -> dict[str, bytes]:
-        """Return the files of the run as they are."""
+        """Return the files of the run as they are, but the one that says who has it."""
         return {
             str(path.relative_to(self.directory)): path.read_bytes()
             for path in sorted(self.directory.rglob("*"))
-            if path.is_file()
+            if path.is_file() and path.name != ".lock"
         }
 
     def family(self) -> list[psutil.Process]:
@@ -284,7 +287,7 @@ class Commands:
         return found
 
     def end(self) -> None:
-        """Kill what still runs and was waited for by nobody; the browsers of the killed must have gone by themselves."""
+        """Kill what still runs; the browsers of what was killed must have gone by themselves."""
         for started in self._started:
             if started.process.poll() is None:
                 started.kill()
@@ -330,17 +333,21 @@ class Pages:
 
     Attributes:
         arrived: the paths asked for, in order.
+        agents: the paths asked for, by who asked (the User-Agent).
         answered: how many of them were answered.
+        pause_s: each answer takes so long.
         room: so many more are answered; the others wait until their client has left. None: any number.
     """
 
     def __init__(self, number: int = 0) -> None:
         self.number = number
         self.arrived: list[str] = []
+        self.agents: dict[str, list[str]] = {}
         self.answered = 0
         self.room: int | None = None
         self.hold = True
         self.is_well = False
+        self.pause_s = 0.0
         self._lock = threading.Lock()  # guards the counts
         self._server = Server(self._answer)
         self.url = f"http://127.0.0.1:{self._server.port}"
@@ -372,12 +379,15 @@ class Pages:
             return
         with self._lock:
             self.arrived.append(exchange.path)
+            self.agents.setdefault(exchange.headers.get("user-agent", ""), []).append(exchange.path)
             has_room = self.room != 0
             self.room = self.room - 1 if self.room else self.room
         if not has_room:
             exchange.pause(None)
         while kind == "held" and self.hold:
             exchange.pause(0.02)
+        if self.pause_s:
+            exchange.pause(self.pause_s)
         with self._lock:
             self.answered += 1
         number = int(name)

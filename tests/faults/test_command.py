@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -154,37 +153,3 @@ def test_command_run_directory_is_complete_and_private(site: DemoSite, start: St
     assert (names[0], names.count("run.finished")) == ("run.started", 1)
     assert names.count("visit.failed") == 2
     assert not {"lease.acquired", "visit.started", "request.scheduled"} & set(names)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path | None]:
-    """A file system of 64 KiB; None where none may be mounted."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(path)], capture_output=True, check=False
-    )
-    yield path if mounted.returncode == 0 else None
-    if mounted.returncode == 0:
-        subprocess.run(["umount", str(path)], check=True)
-
-
-def test_command_full_disk_ends_the_run_with_the_reason(
-    site: DemoSite, start: Start, tmp_path: Path, small_disk: Path | None
-) -> None:
-    """No room for results: the run ends soon, says why, keeps whole lines only, and leaves no process."""
-    output = (small_disk or tmp_path) / "run"
-    urls = tmp_path / "urls.txt"
-    urls.write_text("".join(f"{site.url}/faults/json?disk={number}&{'x' * 400}\n" for number in range(2_000)))
-    process = start("--urls-file", str(urls), "--output", str(output), "--quiet")
-    wait(lambda: (output / "results.jsonl").is_file() and (output / "results.jsonl").stat().st_size > 0)
-    children = psutil.Process(process.pid).children(recursive=True)
-    if small_disk is None:  # only this process, not the browser, meets the limit
-        psutil.Process(process.pid).rlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-    _, complained = process.communicate(timeout=_LIMIT_S)
-    assert process.returncode in {1, 4}
-    assert "Traceback" not in complained
-    assert ("No space left" in complained) or ("File too large" in complained), complained
-    results = lines_of(output / "results.jsonl")
-    assert 0 < len(results) < 2_000
-    assert [child for child in children if is_alive(child)] == []

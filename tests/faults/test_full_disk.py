@@ -109,9 +109,8 @@ def test_disk_that_fills_pauses_the_run_until_there_is_room(
     run.ends(0)
     check_saved(commands, urls)
     assert pages.hits("/big/").total() == len(urls)
-    (paused,), (continued,) = commands.events("run.paused"), commands.events("run.continued")
-    assert continued["paused_s"] > 1
-    assert str(commands.directory) in paused["path"]
+    assert run.err.count("run.paused") == 1
+    assert str(commands.directory) in run.err
     assert commands.summary()["finish_reason"] == "finished"
 
 
@@ -140,6 +139,27 @@ def test_run_stopped_on_a_full_disk_ends_in_time_and_can_be_resumed(
     commands.run("resume", str(commands.directory), "--quiet")
     assert sorted(each["url"] for each in commands.results()) == sorted(urls)
     assert commands.status()["state"] == "finished"
+
+
+def test_run_that_cannot_even_be_opened_on_a_full_disk_waits_and_can_be_stopped(
+    commands: "Commands", pages: "Pages", disk: Disk, wait: "Wait"
+) -> None:
+    """Resumed on a full disk: it says that it waits, a signal ends it with 130, and with room it is completed."""
+    disk.mount("8m")
+    urls = [pages.page(number) for number in range(100, 106)]
+    step = "browsercrawl.output.projection:Projection._write:before"
+    commands.mortal(step, "crawl", *urls, "--output", str(commands.directory), "--quiet").wait()
+    ballast = disk.fill()
+    run = commands.start("resume", str(commands.directory))
+    wait(lambda: is_paused(run))
+    run.signal(signal.SIGINT)
+    time.sleep(0.3)  # two of them at once would be one
+    run.signal(signal.SIGINT)
+    assert run.wait(10) == 130, run.err
+    assert "Traceback" not in run.err, run.err
+    ballast.unlink()
+    commands.run("resume", str(commands.directory), "--quiet")
+    assert sorted(each["url"] for each in commands.results()) == urls
 
 
 def test_disk_that_is_full_for_artifacts_only_pauses_the_run(

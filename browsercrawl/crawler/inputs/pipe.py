@@ -31,10 +31,13 @@ class Pipe:
     Attributes:
         name: for messages.
         descriptor: to read it from; None: it is gone, and only what was kept counts. Its owner closes it.
+        is_rest: it follows what a run has kept before. If it gives nothing at all, nobody has piped anything: what is
+            missing is missing still.
     """
 
     name: str
     descriptor: int | None
+    is_rest: bool = False
 
 
 def holds_input(directory: Path) -> bool:
@@ -57,7 +60,7 @@ class Spool:
         self.name = pipe.name
         self.descriptor = -1
         self.is_cut = False
-        """The pipe is gone and had not ended: what is kept is not all of it."""
+        """The pipe is gone and had not ended: what is kept is not all of it. Known when all that is kept was read."""
         self._is_complete = False
         self._pipe = pipe
         self._whole, self._part = _paths(directory)
@@ -127,6 +130,7 @@ class Spool:
             os.ftruncate(self.descriptor, self._size)  # a line that a kill has torn
 
     async def _take(self, pipe: int) -> None:
+        was_given = not self._pipe.is_rest
         while True:
             while self._size - self._read_to >= self._ahead_bytes:
                 self._wanted.clear()
@@ -137,9 +141,13 @@ class Spool:
                 raise InputError(f"{self.name} cannot be read: {error.strerror or error}") from error
             if not block:
                 break
+            was_given = True
             await self._space.write(partial(self._append, block), path=self._part)
             self._size += len(block)
             self._arrived.set()
+        if not was_given:
+            self.is_cut = True
+            return
         await self._space.write(partial(self._part.rename, self._whole), path=self._whole)
 
     def _append(self, block: bytes) -> None:

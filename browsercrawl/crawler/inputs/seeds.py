@@ -8,6 +8,7 @@ the rest goes on.
 
 import json
 import os
+import shlex
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from enum import StrEnum
@@ -104,9 +105,12 @@ class JobSeeds:
         A file that only grew since is read to its new end. Batches of a sitemap that was begun are marked `again` as
         far as they were read: it is fetched anew, and what it lists now may be something else.
 
+        The rest of a pipe that was cut off is asked for when all that was kept of it has been given out; the sitemaps
+        wait for that.
+
         Raises:
             InputChanged: a file is not what it was as far as it was read.
-            InputError: a file cannot be read.
+            InputError: a file cannot be read, or a pipe was cut off.
             OutputFailed: a pipe cannot be kept.
             RunDamaged: the mark is none of ours.
         """
@@ -150,13 +154,14 @@ class JobSeeds:
                 if seeds:
                     yield Batch(seeds=seeds, mark=_file_mark(place))
             if isinstance(source, Spool) and source.is_cut:
-                lost = InputError(
-                    f"{source.name}: it had not ended when the process that read it did; what came after the "
-                    f"{place.line if place else 0:,} lines that were kept is not known: pipe it to browsercrawl resume",
-                    text=source.name,
-                    place="file end",
-                )
-                yield Batch(seeds=[lost], mark=_file_mark(place))
+                raise self._cut(source.name, lines_kept=place.line if place else 0)
+
+    def _cut(self, name: str, *, lines_kept: int) -> InputError:
+        resume = f"browsercrawl resume {shlex.quote(str(self._directory))}"
+        return InputError(
+            f"{name} was cut off: it had not ended when the run's process did, and only its first {lines_kept:,} whole "
+            f"lines were kept; pipe what follows them to {resume}, or, if that was all, an empty line: echo | {resume}"
+        )
 
     async def _from_sitemaps(self, client: SitemapClient, place: SitemapPlace | None) -> AsyncGenerator[Batch, None]:
         async with client, aclosing(walk_sitemaps(self._sitemaps, client, place=place)) as found:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from functools import cache
 from typing import NamedTuple
 
 from browsercrawl.frontier.interface import REFUSED, Claim, HostUpdate, Record, Verdict
@@ -23,12 +24,8 @@ _GIVE_BACK = """UPDATE requests SET state = ?, until = ?, token = token + 1, ran
     since = ?, paused_s = 0, held_from_s = ?, memo = coalesce(?, memo) WHERE number = ?"""
 _KEEP = "UPDATE requests SET state = 3, until = NULL, token = token + 1, ending = ? WHERE number = ?"
 
-_WARM_AT_ONCE = 16
-_FIRST_OF_EACH = f"""WITH warm (session) AS (VALUES {", ".join(["(?)"] * _WARM_AT_ONCE)})
-    SELECT lanes.number, slots.number, state, turn, lanes.session
-    FROM (SELECT DISTINCT (SELECT number FROM lanes WHERE lanes.session = warm.session AND rank = ? AND parked = 0
-                           ORDER BY turn LIMIT 1) AS first FROM warm)
-    JOIN lanes ON lanes.number = first JOIN slots ON slots.number = lanes.slot"""  # noqa: S608 - question marks only
+_WARM_AT_ONCE = 64
+"""Sessions asked about in one statement; there is one for each number of them, prepared once."""
 
 
 class Taken(NamedTuple):
@@ -237,11 +234,22 @@ def _best_warm(ledger: Ledger, warm: AbstractSet[bytes], head: LaneRow) -> LaneR
     sessions = list(warm)
     while sessions:
         some, sessions = sessions[:_WARM_AT_ONCE], sessions[_WARM_AT_ONCE:]
-        values = (*some, *some[-1:] * (_WARM_AT_ONCE - len(some)), head.rank)
-        for number, slot, state, turn, session in ledger.database.execute(_FIRST_OF_EACH, values).fetchall():
+        query = _first_of_each(len(some))
+        for number, slot, state, turn, session in ledger.database.execute(query, (*some, head.rank)).fetchall():
             if state != SlotState.READY.value:
                 ledger.park(number, slot)
                 sessions.append(session)  # it may have another
             elif best is None or turn < best[0]:
                 best = turn, number
     return None if best is None else ledger.lane(best[1])
+
+
+@cache
+def _first_of_each(sessions: int) -> str:
+    """Return the query for the first lane of each of so many sessions, among those of a rank."""
+    marks = ", ".join(["(?)"] * sessions)
+    return f"""WITH warm (session) AS (VALUES {marks})
+        SELECT lanes.number, slots.number, state, turn, lanes.session
+        FROM (SELECT (SELECT number FROM lanes WHERE lanes.session = warm.session AND rank = ? AND parked = 0
+                      ORDER BY turn LIMIT 1) AS first FROM warm)
+        JOIN lanes ON lanes.number = first JOIN slots ON slots.number = lanes.slot"""  # noqa: S608 - question marks only

@@ -8,7 +8,7 @@ next question to an index (`flush`). It holds the rules of slots and lanes; what
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from browsercrawl.errors import InternalError
 from browsercrawl.frontier.interface import RulesOf
@@ -21,6 +21,7 @@ from browsercrawl.frontier.sqlite.rows import (
     RunRow,
     SlotRow,
     State,
+    run_values,
 )
 from browsercrawl.frontier.sqlite.timeline import Timeline
 
@@ -64,7 +65,7 @@ class Ledger:
         self.database = database
         self.terms = terms
         self.run = RunRow(*database.execute("SELECT * FROM run").fetchone())
-        self._run = astuple(self.run)
+        self._run = run_values(self.run)
         self.now = terms.timeline.now(after=self.run.now)
         self.totals: Counter[str] = Counter()
         self._changes = database.total_changes
@@ -237,9 +238,9 @@ class Ledger:
                 [(name, number) for name, number in self.totals.items() if number],
             )
             self.totals.clear()
-        if self.database.total_changes != self._changes or astuple(self.run) != self._run:
+        if self.database.total_changes != self._changes or run_values(self.run) != self._run:
             self.run.now, self.run.wall = self.now, self.terms.timeline.wall()
-            self.database.execute(_SAVE_RUN, astuple(self.run))
+            self.database.execute(_SAVE_RUN, run_values(self.run))
 
     def _adopt(self, row: tuple[object, ...]) -> SlotRow:
         slot = SlotRow(*row)  # type: ignore[arg-type]  # the columns have the types of the fields

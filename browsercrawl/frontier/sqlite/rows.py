@@ -1,7 +1,8 @@
 """Rows of the tables, as the transaction that works on them sees them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
+from operator import attrgetter
 from typing import NamedTuple
 
 from browsercrawl.frontier.interface import FrontierCounts
@@ -63,6 +64,10 @@ class RunRow:
             finished=self.finished,
             duplicates=self.duplicates,
         )
+
+
+run_values = attrgetter(*(field.name for field in fields(RunRow)))
+"""Gives the columns of a `RunRow`."""
 
 
 @dataclass(slots=True, eq=False)

@@ -1,6 +1,7 @@
 """The frontier in one SQLite file: it survives the death of its process, and several may share it."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class StoreOptions:
         exclusive: nobody else has it open, which a lock outside of it proves: claims of whoever had it return at once.
         on_full: told why the disk cannot be written, once, and None when it can again; called in the store's thread.
         owner_timeout_s: where stores share a file, one not heard of for so long has lost its claims.
+        given_up: once it is set nothing waits for room on the disk, not even the opening; None: see `give_up`.
     """
 
     requests_max: int | None = None
@@ -41,6 +43,7 @@ class StoreOptions:
     exclusive: bool = True
     on_full: Callable[[str | None], None] | None = None
     owner_timeout_s: float = 30.0
+    given_up: threading.Event | None = None
 
 
 class SqliteFrontier:
@@ -85,7 +88,8 @@ class SqliteFrontier:
             exclusive=options.exclusive,
             owner_timeout_s=options.owner_timeout_s,
         )
-        thread = StoreThread(path, terms, on_full=options.on_full)
+        given_up = options.given_up or threading.Event()
+        thread = StoreThread(path, terms, on_full=options.on_full, given_up=given_up)
         return cls(thread, returned=await thread.open())
 
     async def schedule(self, requests: Sequence[Request], *, again: bool = False) -> list[Verdict]:

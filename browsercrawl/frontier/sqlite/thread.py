@@ -53,20 +53,21 @@ class StoreThread:
     Args:
         path: of the store.
         terms: what it was opened with.
+        given_up: once it is set nothing waits for room on the disk.
         on_full: told, in this thread, why the disk cannot be written, and None when it can again.
 
     Attributes:
         counts: as the last operation that has returned left them.
     """
 
-    def __init__(self, path: Path, terms: Terms, *, on_full: OnFull | None) -> None:
+    def __init__(self, path: Path, terms: Terms, *, on_full: OnFull | None, given_up: threading.Event) -> None:
         self.counts = FrontierCounts(stored=0, queued=0, waiting=0, retrying=0, claimed=0, finished=0, duplicates=0)
         self.terms = terms
         self._path = path
         self._on_full = on_full
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._given_up = threading.Event()
+        self._given_up = given_up
         self._is_full = False
         self.is_closed = False
         self._thread = threading.Thread(target=self._work, name="frontier-store", daemon=True)
@@ -83,6 +84,7 @@ class StoreThread:
         try:
             return await asyncio.shield(opened)
         except BaseException:
+            self.give_up()
             await self.close()
             raise
 

@@ -1,9 +1,11 @@
 """A really full disk: the store waits, says so, and goes on or gives up; nothing is half-written."""
 
 import asyncio
+import os
 import subprocess
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,30 @@ async def test_store_on_a_full_disk_waits_and_goes_on_when_there_is_room(disk: P
     assert store.counts().stored - sum(stored) in {0, 10}  # the one that was cancelled may be, too
     store.give_up()
     await store.close()
+
+
+async def test_store_being_opened_on_a_full_disk_can_be_told_to_give_up(disk: Path) -> None:
+    """Not even the opening waits for room for ever: whoever stops the run ends it, and a cancellation does, too."""
+    await (await _open(disk)).close()
+    filler = disk / "filler"
+    with suppress(OSError), filler.open("wb") as file:
+        while True:
+            file.write(bytes(4096))
+            file.flush()
+    os.truncate(filler, filler.stat().st_size - 9 * 4096)  # enough for the index of the journal, not for the journal
+    for end in ("cancellation", "given up"):
+        ear, given_up = _Ear(), threading.Event()
+        options = StoreOptions(on_full=ear, given_up=given_up)
+        opened = SqliteFrontier.open(
+            disk / "run.sqlite", clock=SystemClock(), rules_of=lambda _: HostRules(), options=options
+        )
+        opening = asyncio.create_task(opened)
+        await ear.hear()
+        assert not opening.done()
+        opening.cancel() if end == "cancellation" else given_up.set()
+        async with asyncio.timeout(10):
+            await asyncio.wait({opening})
+        assert opening.cancelled() or isinstance(opening.exception(), OutputFailed)
 
 
 async def test_store_told_to_give_up_waits_no_longer_and_has_lost_nothing(disk: Path) -> None:

@@ -51,7 +51,26 @@ def test_print_summary_interrupted_tells_what_is_left() -> None:
     assert "not finished    99" in text.getvalue()
 
 
-@pytest.mark.parametrize("reason", [FinishReason.MAX_REQUESTS, FinishReason.MAX_DEPTH])
+def test_print_summary_no_page_was_timed_leaves_out_the_pace() -> None:
+    """A resumed run that had nothing left to visit does not claim that a page loads in no time."""
+    text, console = _screen()
+    untimed = {"phase_p50_s": {"navigate": 0.0}, "phase_p95_s": {"navigate": 0.0}}
+    print_summary(SUMMARY.model_copy(update=untimed), CrawlerConfig(), console=console)
+    assert "pages/s" not in text.getvalue()
+    assert "0.00 s" not in text.getvalue()
+
+
+def test_print_summary_interrupted_on_a_full_disk_exits_as_interrupted() -> None:
+    """What else went wrong while a signal ended the run is told; the exit code stays that of the signal."""
+    text, console = _screen()
+    detail = {"finish_reason": FinishReason.INTERRUPTED, "finish_detail": "results.jsonl cannot be written"}
+    early = SUMMARY.model_copy(update=detail)
+    print_summary(early, CrawlerConfig(), console=console)
+    assert "then interrupted (results.jsonl cannot be written)" in text.getvalue()
+    assert early.exit_code == 130
+
+
+@pytest.mark.parametrize("reason", [FinishReason.MAX_REQUESTS, FinishReason.MAX_PER_HOST, FinishReason.MAX_DEPTH])
 def test_print_summary_size_of_the_job_is_no_early_end(reason: FinishReason) -> None:
     """Reaching what was asked for is success; it is mentioned, not warned of."""
     text, console = _screen()

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from browsercrawl.cli import main
+from browsercrawl.errors import Disposition, ErrorKind
 from browsercrawl.output import RunDirectory
-from browsercrawl.result import Result
+from browsercrawl.result import ErrorInfo, Result
 
 MakeRun = Callable[..., Path]
 
@@ -28,6 +29,28 @@ def test_resume_finished_run_says_so_and_does_nothing(
     assert main(["resume", str(run), "--quiet"]) == code
     assert capsys.readouterr().err == ""
     assert _files(run) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_a_job", "is_offered"),
+    [(ErrorKind.NETWORK, True, True), (ErrorKind.URL_INVALID, True, False), (ErrorKind.NETWORK, False, False)],
+)
+def test_resume_finished_run_offers_to_retry_only_what_can_be(
+    make_run: MakeRun,
+    results: list[Result],
+    capsys: pytest.CaptureFixture[str],
+    kind: ErrorKind,
+    is_a_job: bool,
+    is_offered: bool,
+) -> None:
+    """Input that was no URL cannot be visited again, nor can the command line go on with a program's run."""
+    error = ErrorInfo(kind=kind, message="no", disposition=Disposition.DROP)
+    failed = results[1].model_copy(update={"error": error})
+    run = make_run([results[0], failed], notes={"finish_reason": "finished"}, is_a_job=is_a_job)
+    assert main(["resume", str(run)]) == 1
+    told = capsys.readouterr().err
+    assert "2 results, 1 of them failed" in told
+    assert ("retry-failed" in told) == is_offered
 
 
 @pytest.mark.parametrize("command", ["resume", "retry-failed"])

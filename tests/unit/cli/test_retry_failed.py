@@ -9,10 +9,14 @@ import pytest
 
 from browsercrawl.cli import main
 from browsercrawl.cli.status import Watch
+from browsercrawl.clock import SystemClock
+from browsercrawl.config import HostConfig
 from browsercrawl.crawler import retrying
 from browsercrawl.errors import ErrorKind
+from browsercrawl.frontier import Record, Refusal
 from browsercrawl.frontier.sqlite import SqliteFrontier
 from browsercrawl.output import RunDirectory
+from browsercrawl.politeness import slot_rules
 from browsercrawl.result import ErrorInfo, Result, ResultRecord
 
 MakeRun = Callable[..., Path]
@@ -123,3 +127,31 @@ def test_retry_failed_unknown_kind_names_the_nearest(make_run: MakeRun, capsys: 
     """A kind that no failure has is a mistake, not nothing to do."""
     assert main(["retry-failed", str(make_run()), "--kind", "netwrk"]) == 2
     assert "did you mean network?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["run_busy", "config_invalid", "crawler_closed", "output_failed", "launch_failed"])
+def test_retry_failed_kind_that_no_result_has_is_refused(
+    make_run: MakeRun, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    """Only kinds that a request can fail with are taken, and named."""
+    assert main(["retry-failed", str(make_run()), "--kind", kind]) == 2
+    told = capsys.readouterr().err.partition(": ")[2].replace(f"{kind!r}", "").replace(f'"{kind}"', "")
+    assert "handler_failed" in told
+    assert "run_directory" not in told
+
+
+def test_retry_failed_only_input_that_is_no_request_failed_says_so(
+    make_run: MakeRun, results: list[Result], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lines that were no URLs have failed, but there is nothing to visit."""
+    run = make_run(results[:1])
+    refusal = Refusal(id="0" * 32, record=Record(ending="failed.url_invalid", line=b"{}"))
+
+    async def refuse() -> None:
+        frontier = await SqliteFrontier.open(run / "run.sqlite", clock=SystemClock(), rules_of=slot_rules(HostConfig()))
+        await frontier.refuse([refusal])
+        await frontier.close()
+
+    asyncio.run(refuse())
+    assert main(["retry-failed", str(run)]) == 0
+    assert "nothing to visit again: what failed is input that is no request" in capsys.readouterr().err

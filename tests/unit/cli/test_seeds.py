@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,17 +50,28 @@ def test_open_urls_regular_file_is_a_path_and_anything_else_a_pipe(tmp_path: Pat
         assert file is None
 
 
-def test_open_urls_resumed_takes_standard_input_only_from_a_pipe(tmp_path: Path) -> None:
-    """A resumed run waits for nobody at a terminal: only what is piped to it counts."""
+def test_open_urls_resumed_takes_standard_input_only_from_a_pipe_or_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resumed run waits for nobody at a terminal: only what is piped or redirected to it counts."""
+    (tmp_path / "rest.txt").touch()
+    rest = os.open(tmp_path / "rest.txt", os.O_RDONLY)
+    terminal, screen = os.openpty()
     reading, writing = os.pipe()
     nothing = os.open(os.devnull, os.O_RDONLY)
-    with _standard_input(reading), open_urls("-", resumed=tmp_path) as file:
-        assert file == Pipe("standard input", 0)
-    with _standard_input(nothing), open_urls("-", resumed=tmp_path) as file:
-        assert file == Pipe("standard input", None)
+    for descriptor in (reading, rest):
+        with _standard_input(descriptor), open_urls("-", resumed=tmp_path) as file:
+            assert file == Pipe("standard input", 0, is_rest=True)
+    for descriptor in (nothing, screen):
+        with _standard_input(descriptor), open_urls("-", resumed=tmp_path) as file:
+            assert file == Pipe("standard input", None, is_rest=True)
     with _standard_input(nothing), open_urls("-") as file:
         assert file == Pipe("standard input", 0)
-    for descriptor in (reading, writing, nothing):
+    with monkeypatch.context() as patch, _standard_input(rest):  # as when started with it closed
+        patch.setattr(sys, "stdin", None)
+        with open_urls("-", resumed=tmp_path) as file:
+            assert file == Pipe("standard input", None, is_rest=True)
+    for descriptor in (reading, writing, nothing, rest, terminal, screen):
         os.close(descriptor)
 
 
@@ -70,7 +82,7 @@ def test_open_urls_resumed_takes_a_named_pipe_from_the_run_directory(tmp_path: P
     (tmp_path / "input.txt").touch()
     nothing = os.open(os.devnull, os.O_RDONLY)
     with _standard_input(nothing), open_urls("/dev/fd/63", resumed=tmp_path) as file:
-        assert file == Pipe("/dev/fd/63", None)
+        assert file == Pipe("/dev/fd/63", None, is_rest=True)
     os.close(nothing)
 
 

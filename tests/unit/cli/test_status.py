@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import pytest
 
 from browsercrawl.cli import main
 from browsercrawl.cli import status as status_module
-from browsercrawl.cli.status import Watch
+from browsercrawl.cli.status import Watch, status_of
 from browsercrawl.cli.view import RunState, RunStatus
 from browsercrawl.frontier.sqlite import StoreView, read_store
-from browsercrawl.output import RunDirectory
+from browsercrawl.output import Holder, RunDirectory
 from browsercrawl.result import Result
 
 MakeRun = Callable[..., Path]
@@ -62,6 +63,7 @@ def test_status_run_that_is_held_names_the_process(
     [
         ("finished", 0, RunState.FINISHED, "finished"),
         ("max_depth", 0, RunState.FINISHED, "finished (max depth)"),
+        ("max_per_host", 0, RunState.FINISHED, "finished (max per host)"),
         ("interrupted", 2, RunState.INTERRUPTED, "interrupted"),
         ("max_time", 2, RunState.INTERRUPTED, "ended early (max time)"),
         ("finished", 1, RunState.INTERRUPTED, "interrupted"),  # failed requests were taken back
@@ -84,6 +86,20 @@ def test_status_end_of_the_last_process(
     assert (status.go_on is None) == (state is RunState.FINISHED)
     assert main(["status", str(run)]) == 0
     assert capsys.readouterr().out.splitlines()[1].rstrip().endswith(shown)
+
+
+@pytest.mark.parametrize(
+    ("noted_s", "since_s", "shown_s"), [("0.0", 4.5, 4.5), ("734.2", 4.5, 734.2), ("", -3600, 0.0)]
+)
+def test_status_run_that_is_held_has_worked_at_least_since_its_process_began(
+    make_run: MakeRun, noted_s: str, since_s: float, shown_s: float
+) -> None:
+    """The process notes its time only now and then; a clock that was set back does not make it negative."""
+    run = make_run(notes={"elapsed_s": noted_s})
+    holder = Holder(pid=1, since=datetime.now(UTC) - timedelta(seconds=since_s))
+    status = status_of(run, read_store(run / "run.sqlite"), holder=holder, disk_bytes=0)
+    assert status.elapsed_s == pytest.approx(shown_s, abs=1)
+    assert status_of(run, read_store(run / "run.sqlite"), holder=None, disk_bytes=0).elapsed_s == float(noted_s or 0)
 
 
 def test_status_run_of_a_program_has_no_command_to_go_on_with(make_run: MakeRun) -> None:

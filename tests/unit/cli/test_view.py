@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from browsercrawl.cli.drawing import LiveDisplay, LiveView, print_run, watch_run
-from browsercrawl.cli.view import Frame, InputRead, RunStatus, View, run_line, status_line
+from browsercrawl.cli.view import Frame, InputRead, RunStatus, View, notice_of, retriable, run_line, status_line
 from browsercrawl.errors import Disposition, ErrorKind
 from browsercrawl.events import Status
 from browsercrawl.events import models as events
@@ -127,6 +127,22 @@ def test_live_display_leaves_only_what_was_said() -> None:
     text = screen.getvalue()
     assert "the browser died (\\x1b[2J); starting another" in text
     assert text.rstrip().endswith("\x1b[2K")
+
+
+def test_notice_of_resumed_run_says_what_is_done() -> None:
+    """One line at the start of what a resumed run has already; a fresh run has nothing to say."""
+    started = events.RunStarted(version="1", profile="lean", concurrency=4, options={})
+    assert notice_of(started) == ""
+    resumed = {"resumed": True, "finished": 1018, "returned": 4}
+    assert notice_of(started.model_copy(update=resumed)) == (
+        "resumed: 1,018 requests done before, 4 that were open are visited again"
+    )
+
+
+def test_retriable_counts_no_input_that_never_was_a_request() -> None:
+    """What cannot be visited again is not offered to be."""
+    assert retriable({"url_invalid": 4, "input_invalid": 2}) == 0
+    assert retriable({ErrorKind.URL_INVALID: 4, ErrorKind.NETWORK: 2, ErrorKind.UNKNOWN_LABEL: 1}) == 3
 
 
 def _shown(status: RunStatus, width: int) -> str:

@@ -34,6 +34,16 @@ async def _batches(seeds: JobSeeds, mark: str | None = None) -> list[Batch]:
         return [batch async for batch in batches]
 
 
+async def _cut_batches(seeds: JobSeeds, mark: str | None = None) -> tuple[list[Batch], str]:
+    """Return what is read of input that was cut off, and what is said at its end."""
+    found: list[Batch] = []
+    async with asyncio.timeout(_LIMIT_S), aclosing(_open(seeds, mark)) as batches:
+        with pytest.raises(InputError) as caught:
+            async for batch in batches:
+                found.append(batch)
+    return found, caught.value.message
+
+
 def _seeds(batches: Sequence[Batch]) -> list[Seed]:
     return [seed for batch in batches for seed in batch.seeds]
 
@@ -65,8 +75,9 @@ class _Pipe:
         for descriptor in self._open:
             os.close(descriptor)
 
-    def seeds(self, *, gone: bool = False) -> JobSeeds:
-        return JobSeeds(file=Pipe("standard input", None if gone else self.reading), directory=self.directory)
+    def seeds(self, *, gone: bool = False, is_rest: bool = False) -> JobSeeds:
+        source = Pipe("standard input", None if gone else self.reading, is_rest=is_rest or gone)
+        return JobSeeds(file=source, directory=self.directory)
 
 
 @pytest.fixture
@@ -109,7 +120,7 @@ async def test_batches_pipe_given_up_while_waiting_leaves_no_reader(pipe: _Pipe)
 
 @pytest.mark.parametrize("is_ended", [True, False])
 async def test_batches_pipe_from_every_mark_gives_exactly_the_rest(pipe: _Pipe, is_ended: bool) -> None:
-    """What came through a pipe is read on without it; what is missing because it was cut off is one failed seed."""
+    """What came through a pipe is read on without it; what is missing because it was cut off is told at its end."""
     pipe.write(b"".join(b"https://a.example/%d\n" % number for number in range(1_000)) + b"bad\nhttps://torn.exam")
     if is_ended:
         pipe.end()
@@ -118,19 +129,64 @@ async def test_batches_pipe_from_every_mark_gives_exactly_the_rest(pipe: _Pipe, 
         while "bad" not in [getattr(seed, "text", "") for seed in read[-1].seeds]:
             read.append(await anext(batches))
         read.extend([batch async for batch in batches] if is_ended else [])
-    resumed = await _batches(pipe.seeds(gone=True))
     if is_ended:
-        assert _shown(resumed) == _shown(read)
-    else:
-        *kept, lost = _shown(resumed)
-        assert kept == _shown(read)
-        assert lost.startswith("file end: ")
-        assert "after the 1,001 lines" in lost
-    for number, batch in enumerate(read):
-        assert (
-            _shown(await _batches(pipe.seeds(gone=True), batch.mark))
-            == _shown(resumed)[sum(len(each.seeds) for each in read[: number + 1]) :]
-        )
+        assert _shown(await _batches(pipe.seeds(gone=True))) == _shown(read)
+    for number, mark in enumerate([None, *(batch.mark for batch in read)]):
+        if is_ended:
+            rest = await _batches(pipe.seeds(gone=True), mark)
+        else:
+            rest, told = await _cut_batches(pipe.seeds(gone=True), mark)
+            assert "first 1,001 whole lines" in told
+        assert _shown(rest) == _shown(read[number:])
+
+
+async def test_batches_pipe_that_was_cut_asks_for_the_rest_until_it_is_given(pipe: _Pipe, tmp_path: Path) -> None:
+    """No pipe, or one that ends without a byte, completes nothing, however often; the message names what does."""
+    (tmp_path / "input.txt.part").write_bytes(b"https://a.example/\nhttps://b.exam")
+    ended, writing = os.pipe()
+    os.close(writing)
+    for descriptor in (None, ended, ended):
+        seeds = JobSeeds(file=Pipe("standard input", descriptor, is_rest=True), directory=tmp_path)
+        found, told = await _cut_batches(seeds)
+        assert _seeds(found) == ["https://a.example/"]
+        assert "standard input was cut off" in told
+        assert f"first 1 whole lines were kept; pipe what follows them to browsercrawl resume {tmp_path}, or" in told
+        assert f"echo | browsercrawl resume {tmp_path}" in told
+        _, again = await _cut_batches(seeds, found[-1].mark)
+        assert again == told
+    os.close(ended)
+    pipe.write(b"\n")
+    pipe.end()
+    assert await _batches(pipe.seeds(is_rest=True), found[-1].mark) == []
+    assert (tmp_path / "input.txt").read_bytes() == b"https://a.example/\n\n"
+
+
+async def test_batches_pipe_that_was_cut_before_anything_was_kept_is_not_complete(tmp_path: Path) -> None:
+    """A run that was killed before it looked at its pipe misses all of it, also when resumed with an empty one."""
+    with open(os.devnull, "rb") as nothing:  # noqa: ASYNC230 - opens at once
+        seeds = JobSeeds(file=Pipe("standard input", nothing.fileno(), is_rest=True), directory=tmp_path)
+        found, told = await _cut_batches(seeds)
+    assert found == []
+    assert "first 0 whole lines" in told
+
+
+async def test_batches_empty_pipe_of_a_new_run_is_complete(pipe: _Pipe, tmp_path: Path) -> None:
+    """A new run whose input ends without a byte has an empty input, not one that was cut off."""
+    pipe.end()
+    assert await _batches(pipe.seeds()) == []
+    assert await _batches(pipe.seeds(gone=True)) == []
+
+
+async def test_batches_sitemaps_wait_for_the_rest_of_a_pipe(tmp_path: Path) -> None:
+    """What comes after the pipe is not begun before the pipe is complete: a mark behind it would forget the rest."""
+    seeds = JobSeeds(
+        urls=["https://a.example/"],
+        file=Pipe("standard input", None, is_rest=True),
+        sitemaps=["http://127.0.0.1:1/sitemap.xml"],  # nobody listens there: it would be a failed seed
+        directory=tmp_path,
+    )
+    found, _ = await _cut_batches(seeds)
+    assert _seeds(found) == ["https://a.example/"]
 
 
 async def test_batches_pipe_given_again_goes_on_behind_the_whole_lines(pipe: _Pipe, tmp_path: Path) -> None:
@@ -138,7 +194,7 @@ async def test_batches_pipe_given_again_goes_on_behind_the_whole_lines(pipe: _Pi
     (tmp_path / "input.txt.part").write_bytes(b"https://a.example/\nhttps://b.exam")
     pipe.write(b"https://b.example/\nbad\n")
     pipe.end()
-    a, b, bad = _seeds(await _batches(pipe.seeds()))
+    a, b, bad = _seeds(await _batches(pipe.seeds(is_rest=True)))
     assert (a, b) == ("https://a.example/", "https://b.example/")
     assert isinstance(bad, InputError)
     assert bad.place == "file 3"

@@ -3,6 +3,7 @@
 The real kills are in `tests/faults/test_durable_runs.py`.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,13 @@ from typing import Any
 
 import pytest
 
-from browsercrawl import CrawlDispatcher, Crawler, CrawlerConfig, FinishReason, ResultRecord, Summary, Visit
-from browsercrawl.errors import ConfigError, OutputFailed, RunBusy
+from browsercrawl import CrawlDispatcher, Crawler, CrawlerConfig, FinishReason, Request, ResultRecord, Summary, Visit
+from browsercrawl.clock import SystemClock
+from browsercrawl.crawler.inputs import JobSeeds
+from browsercrawl.errors import ConfigError, InputChanged, OutputFailed, RunBusy
 from browsercrawl.events import Event, RunStarted, VisitStarted
+from browsercrawl.frontier.sqlite import SqliteFrontier
+from browsercrawl.politeness import HostRules
 from browsercrawl.result import SkipReason
 from browsercrawl.testing.fake_browser import FakeLauncher, FakePageScript
 
@@ -192,7 +197,7 @@ async def test_run_max_per_host_takes_no_more_of_a_host_than_that(tmp_path: Path
     assert by_host["site.test"] == 4
     assert [each.skip_reason for each in records(tmp_path / "run") if each.outcome == "skipped"] == ["max_per_host"]
     assert summary.links_skipped[SkipReason.MAX_PER_HOST] > 0
-    assert (summary.finish_reason, summary.exit_code) == (FinishReason.MAX_REQUESTS, 0)
+    assert (summary.finish_reason, summary.exit_code) == (FinishReason.MAX_PER_HOST, 0)
 
 
 async def test_rules_give_wishes_by_url_and_label(tmp_path: Path) -> None:
@@ -220,6 +225,82 @@ async def test_rules_give_wishes_by_url_and_label(tmp_path: Path) -> None:
     assert (first.outcome, first.data, first.artifacts) == ("succeeded", ("product",), ())
     assert second.error is not None
     assert second.error.kind in {"selector_missing", "deadline"}
+
+
+async def test_run_stopped_with_a_sink_that_hangs_ends_and_keeps_what_it_was_to_get(tmp_path: Path) -> None:
+    """A stop waits for a sink no longer than the drain deadline; the records wait for the next process."""
+
+    class Hanging(Collecting):
+        async def write(self, records: Sequence[ResultRecord]) -> None:
+            await asyncio.Event().wait()
+
+    crawler = crawler_of(tmp_path / "run", sinks=[Hanging()], links={"depth": 2})
+    async with asyncio.timeout(20):
+        async with crawler, crawler.stream([URL]) as stream:
+            await anext(stream)
+            await crawler.stop(drain_s=0.2, reason=FinishReason.INTERRUPTED)
+            async for _ in stream:
+                pass
+    assert stream.summary is not None
+    assert (stream.summary.finish_reason, stream.summary.exit_code) == (FinishReason.INTERRUPTED, 130)
+    assert "resume" in str(stream.summary.finish_detail)
+    sink = Collecting()
+    last = await crawler_of(tmp_path / "run", sinks=[sink], links={"depth": 2}).run([URL])
+    assert last.succeeded == 7
+    assert Counter(each.url for each in sink.got) == Counter(each.url for each in records(tmp_path / "run"))
+
+
+async def test_run_stopped_again_and_again_visits_as_many_at_once_as_ever(tmp_path: Path) -> None:
+    """What a stop cuts off is put back without a stall: it is no suspect, to be visited alone."""
+    seeds = [f"{URL}{number}" for number in range(6)]
+
+    def slow(_url: str) -> FakePageScript:
+        return FakePageScript(load_s=30.0)
+
+    for _ in range(3):  # more often than makes a suspect
+        started = asyncio.Semaphore(0)
+
+        def on_event(event: Event, started: asyncio.Semaphore = started) -> None:
+            if isinstance(event, VisitStarted):
+                started.release()
+
+        crawler = crawler_of(tmp_path / "run", slow, concurrency=6, on_event=on_event)
+        running = asyncio.create_task(crawler.run(seeds))
+        for _ in seeds:
+            await started.acquire()
+        await crawler.stop(drain_s=0.0)
+        assert (await running).unfinished == 6
+    store = await SqliteFrontier.open(
+        tmp_path / "run" / "run.sqlite", clock=SystemClock(), rules_of=lambda _: HostRules()
+    )
+    claims = await store.claim(owner="test", limit=6, lease_s=60)
+    assert [(claim.attempt, claim.stalls) for claim in claims] == [(1, 0)] * 6
+    await store.close()
+
+
+async def test_values_that_no_file_can_hold_fail_their_request_alone(tmp_path: Path) -> None:
+    """An integer of thousands of digits, pushed or in a request's data, is the handler's failure; the run goes on."""
+    sites = dict.fromkeys([f"{URL}push", f"{URL}enqueue", f"{URL}fine"], FakePageScript())
+    crawler = crawler_of(tmp_path / "run", sites, sinks=[Collecting()], retry={"retries": 0})
+
+    @crawler.handler()
+    async def _(visit: Visit) -> None:
+        if visit.request.url.endswith("push"):
+            visit.push({"a": 10**5000})
+        if visit.request.url.endswith("enqueue"):
+            visit.enqueue(Request(url=f"{URL}next", data={"a": 10**5000}))
+
+    summary = await crawler.run(list(sites))
+    kinds = {each.url.removeprefix(URL): each.error.kind if each.error else None for each in records(tmp_path / "run")}
+    assert kinds == {"push": "handler_failed", "enqueue": "input_invalid", "fine": None}
+    assert summary.unfinished == 0
+
+
+async def test_run_begun_from_the_command_line_is_not_resumed_by_a_program(tmp_path: Path) -> None:
+    """Its input is the job's, which a program does not have: it is told so."""
+    await crawler_of(tmp_path / "run").run(JobSeeds(urls=[URL]))
+    with pytest.raises(InputChanged, match="command line"):
+        await crawler_of(tmp_path / "run").run([URL])
 
 
 def test_dispatcher_cannot_resume(tmp_path: Path) -> None:
