@@ -20,6 +20,7 @@ import json
 import logging
 import os
 import resource
+import shutil
 import signal
 import statistics
 import subprocess
@@ -351,6 +352,8 @@ def main() -> None:
         return
     if options.python is None:
         parser.error("--python is missing: the interpreter of an environment that has Scrapy and Crawlee")
+    if shutil.which(options.python) is None:
+        parser.error(f"--python {options.python}: no such program")
     _versions(options.python)
     subjects = options.subjects.split(",")
     if options.kills:

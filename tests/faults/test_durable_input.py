@@ -65,40 +65,34 @@ def test_url_file_that_has_changed_is_refused(commands: "Commands", pages: "Page
     assert len(pages.arrived) > asked
 
 
-def test_standard_input_that_was_killed_is_crawled_as_far_as_it_was_kept(
+def test_standard_input_that_was_cut_off_goes_on_with_the_rest(
     commands: "Commands", pages: "Pages", wait: "Wait"
 ) -> None:
-    """What had come through the pipe is crawled at resume, a last line that was torn is not, and that is told.
+    """A killed reader of a pipe: resume says what is missing; with the rest piped to it each line has its result once.
 
-    The rest, piped to resume, completes it.
+    The line that was torn is part of the rest.
     """
     urls = [pages.page(number) for number in range(100, 130)]
     text = "".join(f"{url}\n" for url in urls).encode()
     torn = text.index(b"/p/120") + 4
-    for rest in (None, text[text.index(urls[20].encode()) :]):
-        commands.directory = commands.folder / ("cut" if rest is None else "whole")
-        name = commands.directory.name
-        pages.room = 4
-        reading, writing = os.pipe()
-        life = commands.start("crawl", "--urls-file", "-", "--output", name, "--quiet", stdin=reading)
-        os.close(reading)
-        os.write(writing, text[:torn])
-        kept = commands.directory / "input.txt.part"
-        wait(lambda kept=kept: kept.exists() and kept.stat().st_size == torn and pages.room == 0)  # type: ignore[misc]  # mypy knows no such default
-        life.kill()
-        os.close(writing)
-        pages.room = None
-        if rest is None:
-            commands.run("resume", name, "--quiet", code=1)
-        else:
-            more, piping = os.pipe()
-            resumed = commands.start("resume", name, "--quiet", stdin=more)
-            os.close(more)
-            os.write(piping, rest)
-            os.close(piping)
-            resumed.ends(0)
-        results = commands.results()
-        found = [each["url"] for each in results if each["outcome"] == "succeeded"]
-        assert sorted(found) == (urls[:20] if rest is None else urls)
-        (lost,) = [each["error"]["message"] for each in results if each["outcome"] == "failed"] or [""]
-        assert ("it had not ended" in lost) == (rest is None)
+    pages.room = 4
+    reading, writing = os.pipe()
+    life = commands.start("crawl", "--urls-file", "-", "--output", "run", "--quiet", stdin=reading)
+    os.close(reading)
+    os.write(writing, text[:torn])
+    kept = commands.directory / "input.txt.part"
+    wait(lambda: kept.exists() and kept.stat().st_size == torn and pages.room == 0)
+    life.kill()
+    os.close(writing)
+    pages.room = None
+    refused = commands.run("resume", "run", "--quiet", code=2)
+    assert "standard input was cut off" in refused.err
+    assert "its first 20 whole lines were kept" in refused.err
+    reading, writing = os.pipe()
+    resumed = commands.start("resume", "run", "--quiet", stdin=reading)
+    os.close(reading)
+    os.write(writing, text[text.index(urls[20].encode()) :])
+    os.close(writing)
+    resumed.ends(0)
+    assert sorted(each["url"] for each in commands.results()) == urls
+    assert {each["outcome"] for each in commands.results()} == {"succeeded"}

@@ -152,6 +152,8 @@ def test_handler_killed_in_the_middle_counts_once(commands: "Commands", pages: "
 
 DEADLY_TO_BROWSERS = """
 import os
+from contextlib import suppress
+
 import psutil
 
 async def page(visit):
@@ -161,8 +163,9 @@ async def page(visit):
         if os.path.getsize("deaths") == 4:
             os.kill(os.getpid(), 9)
         for process in psutil.Process().children(recursive=True):
-            if "--remote-debugging-pipe" in process.cmdline():
-                process.kill()
+            with suppress(psutil.Error):
+                if "--remote-debugging-pipe" in process.cmdline():
+                    process.kill()
         await visit.page.wait_for_timeout(60_000)
 """
 

@@ -73,7 +73,7 @@ def test_document_examples_are_valid_jobs() -> None:
     """Every YAML text in `docs/jobs.md` is a job, or part of one, that is accepted."""
     texts = re.findall(r"```yaml\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     assert len(texts) >= 5
-    environment = {"PROXY_PASSWORD": "x"}
+    environment = {"PROXY": "http://p:1"}
     for text in texts:
         whole = text if re.search(r"^seeds:", text, re.MULTILINE) else f"seeds: {{file: urls.txt}}\n{text}"
         if "handler: " in text and "handlers:" not in text:

@@ -37,10 +37,14 @@ async def _batches(seeds: JobSeeds, mark: str | None = None) -> list[Batch]:
 async def _cut_batches(seeds: JobSeeds, mark: str | None = None) -> tuple[list[Batch], str]:
     """Return what is read of input that was cut off, and what is said at its end."""
     found: list[Batch] = []
-    async with asyncio.timeout(_LIMIT_S), aclosing(_open(seeds, mark)) as batches:
-        with pytest.raises(InputError) as caught:
+
+    async def read() -> None:
+        async with asyncio.timeout(_LIMIT_S), aclosing(_open(seeds, mark)) as batches:
             async for batch in batches:
-                found.append(batch)
+                found.append(batch)  # noqa: PERF401 - what came before the error counts
+
+    with pytest.raises(InputError) as caught:
+        await read()
     return found, caught.value.message
 
 
@@ -145,6 +149,7 @@ async def test_batches_pipe_that_was_cut_asks_for_the_rest_until_it_is_given(pip
     (tmp_path / "input.txt.part").write_bytes(b"https://a.example/\nhttps://b.exam")
     ended, writing = os.pipe()
     os.close(writing)
+    mark = ""
     for descriptor in (None, ended, ended):
         seeds = JobSeeds(file=Pipe("standard input", descriptor, is_rest=True), directory=tmp_path)
         found, told = await _cut_batches(seeds)
@@ -152,20 +157,22 @@ async def test_batches_pipe_that_was_cut_asks_for_the_rest_until_it_is_given(pip
         assert "standard input was cut off" in told
         assert f"first 1 whole lines were kept; pipe what follows them to browsercrawl resume {tmp_path}, or" in told
         assert f"echo | browsercrawl resume {tmp_path}" in told
-        _, again = await _cut_batches(seeds, found[-1].mark)
+        mark = found[-1].mark
+        _, again = await _cut_batches(seeds, mark)
         assert again == told
     os.close(ended)
     pipe.write(b"\n")
     pipe.end()
-    assert await _batches(pipe.seeds(is_rest=True), found[-1].mark) == []
+    assert await _batches(pipe.seeds(is_rest=True), mark) == []
     assert (tmp_path / "input.txt").read_bytes() == b"https://a.example/\n\n"
 
 
 async def test_batches_pipe_that_was_cut_before_anything_was_kept_is_not_complete(tmp_path: Path) -> None:
     """A run that was killed before it looked at its pipe misses all of it, also when resumed with an empty one."""
-    with open(os.devnull, "rb") as nothing:  # noqa: ASYNC230 - opens at once
-        seeds = JobSeeds(file=Pipe("standard input", nothing.fileno(), is_rest=True), directory=tmp_path)
-        found, told = await _cut_batches(seeds)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    seeds = JobSeeds(file=Pipe("standard input", nothing, is_rest=True), directory=tmp_path)
+    found, told = await _cut_batches(seeds)
+    os.close(nothing)
     assert found == []
     assert "first 0 whole lines" in told
 
