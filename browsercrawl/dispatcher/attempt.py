@@ -47,6 +47,9 @@ from browsercrawl.visit import NO_RULE, PhaseTimes, VisitOutcome, VisitPlan
 
 T = TypeVar("T")
 
+NEWS_S = 0.5
+"""The death of a browser is known this long after that of its pages, also on a machine that is busy."""
+
 
 class Attempts:
     """Carries out claims.
@@ -123,6 +126,10 @@ class Attempts:
         if outcome.error is None or isinstance(outcome.error, BrowserCrashed | ContextBroken):
             return outcome
         lost = _loss(request, lease)
+        if lost is None and lease.page.closed:
+            # A dying browser closes its pages before it is seen to be gone: whoever closed this one is known soon.
+            await self._w.clock.sleep(NEWS_S)
+            lost = _loss(request, lease)
         if lost is not None:
             # Whatever the visit saw, it saw it because its browser or its context was gone.
             lost.__cause__ = outcome.error

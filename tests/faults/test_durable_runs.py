@@ -179,7 +179,7 @@ def test_page_that_kills_browsers_is_quarantined_across_processes(commands: "Com
     urls = [pages.page(number) for number in range(1, 6)]
     write_job(commands, urls, DEADLY_TO_BROWSERS, concurrency=2)
     assert resume_or_run(commands).wait() == -signal.SIGKILL
-    assert commands.status()["failed"] == 0
+    assert commands.status()["failures"] == {}, commands.events("visit.failed")
     commands.run("resume", "run", "--quiet", code=1)
     errors = {each["url"]: (each["error"] or {}).get("kind") for each in commands.results()}
     assert errors == {url: "browser_crashed" if url.endswith("/3") else None for url in urls}
