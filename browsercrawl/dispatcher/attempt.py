@@ -138,7 +138,11 @@ class Attempts:
 
     async def _settle(self, claim: Claim, outcome: VisitOutcome, history: History, *, alone: bool) -> None:
         error = outcome.error
-        if alone and error is not None and disposition_of(error) is Disposition.PUT_BACK:
+        shared = self._is_fate_shared(outcome)
+        if shared and alone:
+            # A page that was visited before may have crashed late, and taken this one along: believed once.
+            shared = isinstance(error, PageCrashed) and history.deaths_alone == 0
+        if alone and error is not None and (shared or disposition_of(error) is Disposition.PUT_BACK):
             history.deaths_alone += 1
         decision = decide(
             error,
@@ -146,7 +150,7 @@ class Attempts:
             attempts_max=self._config.retry.retries + 1,
             deaths_alone=history.deaths_alone,
             deaths_max=self._config.retry.stalls_max,
-            shared_fate=not alone and self._is_fate_shared(outcome),
+            shared_fate=shared,
         )
         if error is not None:
             self._tell_failure(claim, outcome, error, decision)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -85,7 +86,12 @@ async def test_crawl_renderer_that_stands_still_costs_its_page_only(site: DemoSi
             stopped.append(max(used, key=lambda pid: used[pid]))
             os.kill(stopped[0], signal.SIGSTOP)
 
-    done = await crawl(urls, concurrency=2, visit={"timeout_s": 3}, prepare=prepare)
+    try:
+        done = await crawl(urls, concurrency=2, visit={"timeout_s": 3}, prepare=prepare)
+    finally:
+        for pid in stopped:  # what stands still does not notice the end of its browser
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     assert {result.outcome for result in done.results} == {Outcome.SUCCEEDED}
     assert sorted(result.attempts for result in done.results) == [1] * (len(urls) - 1) + [2]
     assert any(event.rung == "close_page" and event.worked for event in done.told(PageKilled))

@@ -116,3 +116,19 @@ async def test_crawl_concurrency_is_reached_and_never_exceeded(crawl: "Crawl") -
     assert max(peaks) == 16
     assert max(peaks[:16]) == 16
     assert done.summary.duration_s == pytest.approx(4, abs=0.5)
+
+
+@pytest.mark.parametrize(("crashes", "outcome"), [(3, "succeeded"), (99, "failed")])
+async def test_crawl_shared_renderer_crash_while_alone_is_believed_once(
+    crawl: "Crawl", crashes: int, outcome: str
+) -> None:
+    """In `lean` a page visited before may crash late, into a visit that is alone: that costs no attempt, but once."""
+    visits = 0
+
+    def site(_url: str) -> FakePageScript:
+        nonlocal visits
+        visits += 1
+        return FakePageScript(crash_s=0.0 if visits <= crashes else None)
+
+    done = await crawl(site, [URL], profile="lean", retry={"retries": 0})
+    assert (done.only.outcome, done.only.attempts, visits) == (outcome, 1, 4)
