@@ -36,6 +36,13 @@
     │   ├── HandlerFailed        handler_failed     user code raised
     │   ├── HandlerRetry         handler_retry      user code raised Retry
     │   └── PageClosed           page_closed        user code closed the page it was given
+    ├── SessionError             the identity, not the request, is at fault
+    │   ├── LoginFailed          login_failed       the session could not be logged in
+    │   ├── SessionExpired       session_expired    the page shows that the session is logged out
+    │   ├── SessionBusy          session_busy       the session is being logged in for another page
+    │   ├── SessionPaused        session_paused     the session waits for its user
+    │   ├── StateUnusable        state_unusable     a saved state is damaged, of another key, domain or version
+    │   └── ProxyFailed          proxy_failed       the session's proxy is down or refuses us
     ├── OutputFailed             output_failed      a result or file could not be written: the disk is full, or gone
     └── InternalError            internal           a bug of ours
 
@@ -81,6 +88,12 @@ class ErrorKind(StrEnum):
     HANDLER_FAILED = "handler_failed"
     HANDLER_RETRY = "handler_retry"
     PAGE_CLOSED = "page_closed"
+    LOGIN_FAILED = "login_failed"
+    SESSION_EXPIRED = "session_expired"
+    SESSION_BUSY = "session_busy"
+    SESSION_PAUSED = "session_paused"
+    STATE_UNUSABLE = "state_unusable"
+    PROXY_FAILED = "proxy_failed"
     OUTPUT_FAILED = "output_failed"
     INTERNAL = "internal"
 
@@ -369,6 +382,60 @@ class PageClosed(VisitError):
 
     kind = ErrorKind.PAGE_CLOSED
     disposition = Disposition.DROP
+
+
+class SessionError(BrowsercrawlError):
+    """The identity is at fault, not the request: that waits, and no attempt is spent."""
+
+    disposition = Disposition.PAUSE_SESSION
+
+
+class LoginFailed(SessionError):
+    """The session could not be logged in: wrong credentials, a changed form, a captcha, or no answer.
+
+    Attributes:
+        screenshot: what the login page looked like, as PNG; None when none could be taken.
+        network: the failure of the network that it came of; None when there was none.
+    """
+
+    kind = ErrorKind.LOGIN_FAILED
+
+    def __init__(
+        self, message: str, *, screenshot: bytes | None = None, network: "NetworkFailed | None" = None
+    ) -> None:
+        super().__init__(message)
+        self.screenshot = screenshot
+        self.network = network
+
+
+class SessionExpired(SessionError):
+    """The page shows that the session is logged out; nothing of it is accepted."""
+
+    kind = ErrorKind.SESSION_EXPIRED
+
+
+class SessionBusy(SessionError):
+    """The session is being logged in for another page; this one waits its turn."""
+
+    kind = ErrorKind.SESSION_BUSY
+
+
+class SessionPaused(SessionError):
+    """The session was paused: its requests wait until its user has mended what is wrong, then for `resume`."""
+
+    kind = ErrorKind.SESSION_PAUSED
+
+
+class StateUnusable(SessionError):
+    """A saved session state cannot be used; the file was left as it is. The message names it and says what to do."""
+
+    kind = ErrorKind.STATE_UNUSABLE
+
+
+class ProxyFailed(SessionError):
+    """The session's proxy is down, refuses its credentials or does not answer; never the URL's failure."""
+
+    kind = ErrorKind.PROXY_FAILED
 
 
 class OutputFailed(BrowsercrawlError):

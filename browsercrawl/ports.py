@@ -5,7 +5,7 @@ The rules for every call: it takes a limit in seconds, it returns or raises with
 the browser, the renderer or the driver is stopped, and it raises only errors of `browsercrawl.errors`.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -62,10 +62,46 @@ class ContextOptions:
     extra: Mapping[str, Any] = field(default_factory=dict)
     keep_tab_storage: bool = False
     """Leave sessionStorage (and window.name) to the next visit instead of clearing them."""
+    incarnation: int = 0
+    """Of the session it is for: what a context of an earlier one holds is not kept."""
+
+
+class Presence(StrEnum):
+    """Whether a page has an element."""
+
+    ABSENT = "absent"
+    PRESENT = "present"
+    EMPTY = "empty"
+    """It is there, and is a field with nothing in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """What a glance at a page shows.
+
+    Attributes:
+        found: for each selector asked about, in their order.
+    """
+
+    url: str
+    title: str
+    found: tuple[Presence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalStorage:
+    """What a page's origin keeps in localStorage."""
+
+    origin: str
+    items: Mapping[str, str] = field(repr=False)
 
 
 class PagePort(Protocol):
     """One tab. Used by one visit at a time; `begin` and `recondition` bracket a visit."""
+
+    @property
+    def context(self) -> "ContextPort":
+        """The context it is a page of."""
 
     @property
     def raw(self) -> Any:
@@ -128,6 +164,39 @@ class PagePort(Protocol):
             CallTimeout: the page's script does not let us in.
         """
 
+    async def glance(self, selectors: Sequence[str], *, limit_s: float) -> Glance:
+        """Tell where the page is, and which elements are there, in one evaluation.
+
+        Args:
+            selectors: CSS.
+            limit_s: as for every call.
+
+        Raises:
+            SelectorMissing: a selector is malformed.
+            CallTimeout: the page's script does not let us in.
+        """
+
+    async def fill(self, selector: str, text: str, *, limit_s: float) -> None:
+        """Type a text into a field, once it is there and can be typed into. No error of it holds the text.
+
+        Raises:
+            SelectorMissing: it is not, after `limit_s`.
+        """
+
+    async def submit(self, selector: str, *, click: bool, limit_s: float) -> None:
+        """Click an element, or press Enter in it.
+
+        Raises:
+            SelectorMissing: it is not there, or cannot be clicked, after `limit_s`.
+        """
+
+    async def local_storage(self, *, limit_s: float) -> LocalStorage | None:
+        """Return what the page's origin keeps in localStorage; None: it has none, or more than a session may carry.
+
+        Raises:
+            CallTimeout: the page's script does not let us in.
+        """
+
     async def screenshot(self, *, full_page: bool, limit_s: float) -> bytes:
         """Return a PNG of the page."""
 
@@ -181,6 +250,33 @@ class ContextPort(Protocol):
         """Open a page.
 
         Raises:
+            CallTimeout, ContextBroken, BrowserCrashed.
+        """
+
+    async def cookies(self, *, limit_s: float) -> list[Mapping[str, Any]]:
+        """Return all its cookies, in Playwright's form.
+
+        Raises:
+            CallTimeout, ContextBroken, BrowserCrashed.
+        """
+
+    async def storage_state(self, *, limit_s: float) -> Mapping[str, Any]:
+        """Return Playwright's storage state with IndexedDB. It visits every origin there was: at the end only.
+
+        Raises:
+            CallTimeout, ContextBroken, BrowserCrashed.
+        """
+
+    async def post(
+        self, url: str, *, form: Mapping[str, str] | None, json: Mapping[str, str] | None, limit_s: float
+    ) -> int:
+        """Send a form, or JSON, with the context's cookies; the answer's become the context's. No error holds them.
+
+        Returns:
+            The final HTTP status.
+
+        Raises:
+            NetworkFailed: no answer.
             CallTimeout, ContextBroken, BrowserCrashed.
         """
 
@@ -238,6 +334,45 @@ class BrowserPort(Protocol):
         """Kill the browser's process group and its driver at once. Never raises; may be called again."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionTerms:
+    """What the pool must know of a session.
+
+    Attributes:
+        pages_max: leases of it at once; None: as many as there are.
+        context_visits_max: its context is replaced after so many; None: as for all.
+        is_kept: its state outlives its contexts: it is saved before one closes, and no other is opened meanwhile.
+    """
+
+    pages_max: int | None = None
+    context_visits_max: int | None = None
+    is_kept: bool = False
+
+
+class SessionKeeper(Protocol):
+    """Gives sessions their contexts' options, and keeps what is to outlive a context. `sessions` implements it."""
+
+    def terms(self, session: str) -> SessionTerms:
+        """Tell what holds for a session; the same as long as it has a context."""
+
+    async def revive(self, session: str) -> ContextOptions:
+        """Return how a context of the session is opened now: its identity, and the state it was left in.
+
+        Raises:
+            StateUnusable: a state was saved that cannot be used.
+        """
+
+    async def hibernate(self, session: str, context: ContextPort, *, options: ContextOptions, limit_s: float) -> None:
+        """Save the state of a context that is about to close and that nobody uses. Never raises.
+
+        Args:
+            session: whose it is.
+            context: still open, unless it has died.
+            options: with which it was opened, as `revive` returned them.
+            limit_s: after it, what is known already is kept.
+        """
+
+
 class LaunchBrowser(Protocol):
     """Starts a browser; the engine calls it again after a crash."""
 
@@ -256,8 +391,13 @@ __all__ = [
     "Cleaning",
     "ContextOptions",
     "ContextPort",
+    "Glance",
     "LaunchBrowser",
+    "LocalStorage",
     "Navigation",
     "PagePort",
+    "Presence",
+    "SessionKeeper",
+    "SessionTerms",
     "Snapshot",
 ]

@@ -20,6 +20,8 @@ Isolation = Literal["session", "request"]
 
 PRIORITY_MAX = 1_000_000_000
 
+SESSION_LENGTH_MAX = 200
+
 ANONYMOUS = ""
 """The key of the session that all requests share which name none."""
 
@@ -40,7 +42,9 @@ class Request(CheckedModel):
     """
 
     url: str = Field(description="Absolute http or https URL; visited exactly as given.", max_length=URL_LENGTH_MAX)
-    session: str | None = Field(default=None, description="Name of the session; None: the shared anonymous one.")
+    session: str | None = Field(
+        default=None, max_length=SESSION_LENGTH_MAX, description="Name of the session; None: the shared anonymous one."
+    )
     label: str | None = Field(default=None, description="Names the handler that gets the page; None: the default one.")
     priority: int = Field(
         default=0,

@@ -25,6 +25,8 @@ class SkipReason(StrEnum):
     MAX_REQUESTS = "max_requests"
     MAX_PER_HOST = "max_per_host"
     HANDLER = "handler"
+    SESSION_DOMAIN = "session_domain"
+    """Its session is bound to other hosts."""
 
 
 class Phase(StrEnum):

@@ -1,10 +1,11 @@
 """A browser context: opens pages, and looks after what its visits open besides: popups, extra pages and dialogs."""
 
 import asyncio
+import re
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from playwright.async_api import BrowserContext, Dialog, Page
 from playwright.async_api import Error as PlaywrightError
@@ -13,7 +14,17 @@ from browsercrawl.browser.calls import Link, summary, translate
 from browsercrawl.browser.page import PlaywrightPage
 from browsercrawl.browser.reuse import cleaning_script
 from browsercrawl.browser.tracking import watch
-from browsercrawl.errors import BrowsercrawlError, ConfigError, ContextBroken, InternalError
+from browsercrawl.errors import (
+    BrowsercrawlError,
+    CallTimeout,
+    ConfigError,
+    ContextBroken,
+    InternalError,
+    NetworkFailed,
+)
+from browsercrawl.urls import shown
+
+T = TypeVar("T")
 
 _EXTRAS_KEPT_MAX = 5
 """Popups of a visit that stay open for its handler; further ones are closed as they appear."""
@@ -145,6 +156,45 @@ class PlaywrightContext:
             return True
         closings = (self._link.calls.settled(raw.close(), limit_s=limit_s) for raw in ended)
         return all(await asyncio.gather(*closings))
+
+    async def cookies(self, *, limit_s: float) -> list[Mapping[str, Any]]:
+        """Return all its cookies."""
+        return [dict(cookie) for cookie in await self._call(self._raw.cookies(), "taking cookies", limit_s)]
+
+    async def storage_state(self, *, limit_s: float) -> Mapping[str, Any]:
+        """Return Playwright's storage state with IndexedDB."""
+        return await self._call(self._raw.storage_state(indexed_db=True), "taking the storage state", limit_s)
+
+    async def post(
+        self, url: str, *, form: Mapping[str, str] | None, json: Mapping[str, str] | None, limit_s: float
+    ) -> int:
+        """Send a form, or JSON, with the context's cookies."""
+        sending = self._raw.request.post(
+            url, form=dict(form) if form else None, data=json, timeout=1000 * (limit_s + 5)
+        )
+        what = f"sending a request to {shown(url)}"
+        failure: BrowsercrawlError | None = None
+        response = None
+        try:
+            response = await self._link.calls.run(sending, limit_s=limit_s)
+        except TimeoutError:
+            failure = self.gone() or CallTimeout(f"{what}: no answer within {limit_s:.3g} s")
+        except PlaywrightError as error:  # its text holds what was sent: only the name of a failed connection is kept
+            code = re.search(r"\bE[A-Z]{4,}\b", str(error))
+            name = code.group() if code else "no answer"
+            failure = self.gone() or NetworkFailed(f"{what}: {name}", code=name)
+        if failure is not None:
+            raise failure
+        assert response is not None, "a request has failed or was answered"
+        status = int(response.status)
+        await self._link.calls.settled(response.dispose(), limit_s=_CLOSE_LIMIT_S)
+        return status
+
+    async def _call(self, call: Awaitable[T], what: str, limit_s: float) -> T:
+        try:
+            return await self._link.calls.run(call, limit_s=limit_s)
+        except (TimeoutError, PlaywrightError) as error:
+            raise translate(error, what, gone=self.gone) from error
 
     async def close(self, *, limit_s: float) -> bool:
         """Close the context and all its pages."""

@@ -3,32 +3,27 @@
 import asyncio
 import contextlib
 import dataclasses
-import secrets
 import time
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from playwright.async_api import CDPSession, Frame, Page, Response
 from playwright.async_api import Error as PlaywrightError
 
-from browsercrawl.browser import reuse
+from browsercrawl.browser import contents, reuse
 from browsercrawl.browser.calls import Link, is_closed_error, net_error, summary, translate
-from browsercrawl.browser.printing import Oversized, capture_mhtml, print_pdf
-from browsercrawl.browser.scripts import HREFS, SNAPSHOT, SNAPSHOT_CHARACTERS_MAX
 from browsercrawl.browser.tracking import watch
 from browsercrawl.errors import (
     BrowsercrawlError,
     ContextBroken,
     DeadlineExceeded,
     DownloadRefused,
-    InternalError,
     NetworkFailed,
     PageClosed,
     PageCrashed,
     SelectorMissing,
-    TooLarge,
 )
-from browsercrawl.ports import Cleaning, Navigation, Snapshot
+from browsercrawl.ports import Cleaning, Glance, LocalStorage, Navigation, Snapshot
 from browsercrawl.request import Capture, WaitUntil
 from browsercrawl.urls import shown
 
@@ -46,7 +41,7 @@ class PlaywrightPage:
 
     def __init__(self, raw: Page, session: CDPSession, *, context: "PlaywrightContext", link: Link) -> None:
         self._raw = raw
-        self._session = session
+        self.session = session
         self.context = context
         self.link = link
         self.state = reuse.TabState()
@@ -148,7 +143,8 @@ class PlaywrightPage:
         self.state.crashed = True
         self.wake()
 
-    def _gone(self) -> BrowsercrawlError | None:
+    def gone(self) -> BrowsercrawlError | None:
+        """Return the error to raise when the page, or what it lives in, is gone; None while it is there."""
         gone = self.context.gone()
         if gone is None and self.state.crashed:
             gone = PageCrashed(f"the renderer of {shown(self._raw.url)} died")
@@ -156,8 +152,9 @@ class PlaywrightPage:
             gone = PageClosed("the page was closed before the result was taken")
         return gone
 
-    def _translate(self, error: Exception, what: str) -> BrowsercrawlError:
-        return translate(error, what, gone=self._gone, user_listens=bool(self._marks or self.context.lasting))
+    def translate(self, error: Exception, what: str) -> BrowsercrawlError:
+        """Make one of our errors of what a call into the page raised."""
+        return translate(error, what, gone=self.gone, user_listens=bool(self._marks or self.context.lasting))
 
     # -- navigation
 
@@ -174,7 +171,7 @@ class PlaywrightPage:
         # A document that commits late gets half of what is left: the rest is for taking what is there.
         patience_s = max(load_limit_s - elapsed_s, (limit_s - elapsed_s) / 2 if elapsed_s >= load_limit_s else 0)
         loaded = await self._wait_loaded(wait_until, patience_s)
-        gone = self._gone()
+        gone = self.gone()
         if gone is not None:
             raise gone
         return await self._navigation(response, loaded=loaded)
@@ -188,14 +185,14 @@ class PlaywrightPage:
                 before = self.state.navigations
                 response = await self._request(url, deadline)
             except TimeoutError as error:
-                raise self._gone() or DeadlineExceeded(f"no answer from {shown(url)} within {limit_s:.3g} s") from error
+                raise self.gone() or DeadlineExceeded(f"no answer from {shown(url)} within {limit_s:.3g} s") from error
             except PlaywrightError as error:
                 # Before its commit only the document that was there before can interrupt it.
                 if "interrupted by another navigation" in str(error) or await self._was_crossed(url, error):
                     continue
                 return await self._refusal(url, error)
             except Exception as error:  # an error of the user's listener, which Playwright raises here
-                raise self._translate(error, f"loading {shown(url)}") from error
+                raise self.translate(error, f"loading {shown(url)}") from error
             self._crossed = self.state.navigations > before + 1
             self.state.committed = True
             self.state.pending = False
@@ -221,7 +218,7 @@ class PlaywrightPage:
                 parked = await reuse.park(self)
         if not parked:  # not this visit's fault: it goes to another page
             why = "the page's last document did not make way for about:blank in time"
-            raise self._gone() or ContextBroken(f"loading {shown(url)}: {why}")
+            raise self.gone() or ContextBroken(f"loading {shown(url)}: {why}")
 
     async def _request(self, url: str, deadline: float) -> Response | None:
         state = self.state
@@ -247,7 +244,7 @@ class PlaywrightPage:
         self.state.pending = False
         code = net_error(error)
         what = f"loading {shown(url)}"
-        translated = self._translate(error, what)
+        translated = self.translate(error, what)
         if "frame was detached" in str(error) and isinstance(translated, NetworkFailed):
             translated = await self._end_on_its_way() or PageCrashed(f"{what}: its frame is gone")
         if code is None or not isinstance(translated, NetworkFailed):
@@ -269,10 +266,10 @@ class PlaywrightPage:
     async def _end_on_its_way(self) -> BrowsercrawlError | None:
         """Wait a moment for the event that tells how the page ended: closed or crashed."""
         self._loaded.clear()
-        if self._gone() is None:
+        if self.gone() is None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._loaded.wait(), _ANSWER_LIMIT_S)
-        return self._gone()
+        return self.gone()
 
     async def _wait_loaded(self, wait_until: WaitUntil, patience_s: float) -> bool:
         if wait_until == "commit":
@@ -322,99 +319,63 @@ class PlaywrightPage:
             await self.link.calls.run(waiting, limit_s=limit_s)
         except TimeoutError as error:
             missing = SelectorMissing(f"wait_for {selector!r} did not appear within {limit_s:.3g} s")
-            raise self._gone() or missing from error
+            raise self.gone() or missing from error
         except PlaywrightError as error:
             malformed = SelectorMissing(f"wait_for {selector!r}: {summary(error)}")
-            raise self._gone() or malformed from error
+            raise self.gone() or malformed from error
         except Exception as error:  # an error of the user's listener, which Playwright raises here
-            raise self._translate(error, "wait_for") from error
+            raise self.translate(error, "wait_for") from error
 
     async def snapshot(self, want: Collection[Capture], *, limit_s: float) -> Snapshot:
         """Take title, address and what is wanted, in one evaluation."""
-        what = f"taking a snapshot of {shown(self._raw.url)}"
-        deadline = time.monotonic() + limit_s
-        separator = f"\0{secrets.token_hex(8)}\0"
-        asked = [separator, "html" in want, "text" in want, "links" in want, SNAPSHOT_CHARACTERS_MAX]
-        packed = ""
-        while not packed:
-            try:
-                evaluation = self._raw.evaluate(SNAPSHOT, asked)
-                packed = await self.link.calls.run(evaluation, limit_s=deadline - time.monotonic())
-            except Exception as error:  # an error of the user's listener, too, which Playwright raises here
-                # On its way to another document: what counts is where it arrives, if it does before the deadline.
-                if "context was destroyed" not in str(error) or self._gone() is not None:
-                    raise self._translate(error, what) from error
-        url, *rest = packed.split(separator)
-        if not rest:
-            raise TooLarge(
-                f"{what}: {int(url):,} characters are more than one call may carry "
-                f"({SNAPSHOT_CHARACTERS_MAX:,}); capture less"
-            )
-        self.state.characters = len(packed)
-        title, html, text, *links = rest
-        return Snapshot(
-            url=url,
-            title=title,
-            html=html if "html" in want else None,
-            text=text if "text" in want else None,
-            links=tuple(links),
-        )
+        return await contents.snapshot(self, want, limit_s=limit_s)
 
     async def hrefs(self, selector: str, *, limit_s: float) -> tuple[str, ...]:
         """Return the absolute `href` of each element that matches; those without one are left out."""
-        what = f"looking for {selector!r}"
-        found = self._raw.eval_on_selector_all(selector, HREFS)
-        try:
-            packed: str = await self.link.calls.run(found, limit_s=limit_s)
-        except Exception as error:  # an error of the user's listener, too, which Playwright raises here
-            translated = self._translate(error, what)
-            if isinstance(translated, InternalError):
-                raise SelectorMissing(f"{what}: {summary(error)}") from error
-            raise translated from error
-        return tuple(packed.split("\n")[:-1])
+        return await contents.hrefs(self, selector, limit_s=limit_s)
+
+    async def glance(self, selectors: Sequence[str], *, limit_s: float) -> Glance:
+        """Tell where the page is, and which elements are there."""
+        return await contents.glance(self, selectors, limit_s=limit_s)
+
+    async def fill(self, selector: str, text: str, *, limit_s: float) -> None:
+        """Type a text into a field."""
+        await contents.fill(self, selector, text=text, limit_s=limit_s)
+
+    async def submit(self, selector: str, *, click: bool, limit_s: float) -> None:
+        """Click an element, or press Enter in it."""
+        await contents.submit(self, selector, click=click, limit_s=limit_s)
+
+    async def local_storage(self, *, limit_s: float) -> LocalStorage | None:
+        """Return what the page's origin keeps in localStorage."""
+        return await contents.local_storage(self, limit_s=limit_s)
 
     async def screenshot(self, *, full_page: bool, limit_s: float) -> bytes:
         """Return a PNG of the page."""
-        shooting = self._raw.screenshot(full_page=full_page, timeout=1000 * (limit_s + 5))
-        try:
-            return await self.link.calls.run(shooting, limit_s=limit_s)
-        except Exception as error:  # a task boundary: whatever was raised is mapped
-            raise self._translate(error, f"taking a screenshot of {shown(self._raw.url)}") from error
+        return await contents.screenshot(self, full_page=full_page, limit_s=limit_s)
 
     async def pdf(self, *, bytes_max: int, limit_s: float) -> bytes:
         """Return the page as it would be printed."""
-        printing = print_pdf(self._session, calls=self.link.calls, bytes_max=bytes_max, limit_s=limit_s)
-        return await self._file(printing, "PDF")
+        return await contents.pdf(self, bytes_max=bytes_max, limit_s=limit_s)
 
     async def mhtml(self, *, bytes_max: int, limit_s: float) -> bytes:
         """Return the page with its resources in one file."""
-        calls = self.link.calls
-        capturing = capture_mhtml(self._raw, self._session, calls=calls, bytes_max=bytes_max, limit_s=limit_s)
-        return await self._file(capturing, "MHTML")
-
-    async def _file(self, making: Coroutine[Any, Any, bytes], name: str) -> bytes:
-        what = f"making the {name} of {shown(self._raw.url)}"
-        try:
-            return await making
-        except Oversized as error:
-            raise TooLarge(f"{what}: {error}; save it in another form") from error
-        except Exception as error:  # a task boundary: whatever was raised is mapped
-            raise self._translate(error, what) from error
+        return await contents.mhtml(self, bytes_max=bytes_max, limit_s=limit_s)
 
     # -- script
 
     async def interrupt(self, *, limit_s: float) -> bool:
         """End the script that is running now."""
-        if self._gone() is not None:
+        if self.gone() is not None:
             return False
         if await self._answers(min(_ANSWER_LIMIT_S, limit_s / 3)):
             return True  # termination would hit the next script, an innocent one
-        ended = await self.link.calls.settled(self._session.send("Runtime.terminateExecution"), limit_s=limit_s / 3)
+        ended = await self.link.calls.settled(self.session.send("Runtime.terminateExecution"), limit_s=limit_s / 3)
         return ended and await self._answers(limit_s / 3)
 
     async def _answers(self, limit_s: float) -> bool:
         try:
-            await self.link.calls.run(self._session.send("Runtime.evaluate", {"expression": "1"}), limit_s=limit_s)
+            await self.link.calls.run(self.session.send("Runtime.evaluate", {"expression": "1"}), limit_s=limit_s)
         except TimeoutError:
             return False
         except PlaywrightError as error:
@@ -424,21 +385,21 @@ class PlaywrightPage:
     async def look(self, expression: str, *, limit_s: float) -> str:
         """Evaluate with the inspector's command line at hand. Raises what Playwright raises, and TimeoutError."""
         params = {"expression": expression, "includeCommandLineAPI": True, "returnByValue": True}
-        answer = await self.link.calls.run(self._session.send("Runtime.evaluate", params), limit_s=limit_s)
+        answer = await self.link.calls.run(self.session.send("Runtime.evaluate", params), limit_s=limit_s)
         if "exceptionDetails" in answer:
             raise PlaywrightError("the page's own script stands in the way")
         return str(answer["result"].get("value", ""))
 
     async def reset_history(self, limit_s: float) -> None:
         """Leave only the current entry in the tab's history."""
-        await self.link.calls.run(self._session.send("Page.resetNavigationHistory"), limit_s=limit_s)
+        await self.link.calls.run(self.session.send("Page.resetNavigationHistory"), limit_s=limit_s)
 
     async def cpu_s(self) -> float:
         """Return the CPU time of the page's renderer, in seconds."""
         if not self._performance:
-            await self.link.calls.run(self._session.send("Performance.enable"), limit_s=_STALL_LIMIT_S)
+            await self.link.calls.run(self.session.send("Performance.enable"), limit_s=_STALL_LIMIT_S)
             self._performance = True
-        answer = await self.link.calls.run(self._session.send("Performance.getMetrics"), limit_s=_STALL_LIMIT_S)
+        answer = await self.link.calls.run(self.session.send("Performance.getMetrics"), limit_s=_STALL_LIMIT_S)
         return float(next(metric["value"] for metric in answer["metrics"] if metric["name"] == "ProcessTime"))
 
     async def leave(self, limit_s: float) -> bool:

@@ -29,3 +29,26 @@ HREFS = """(elements) => {
     }
     return all.toWellFormed();
 }"""
+
+
+GLANCE = """(selectors) => {
+    const find = (selector) => Document.prototype.querySelector.call(document, selector);
+    let all = location.href + '\\n' + document.title.replaceAll('\\n', ' ');
+    for (const selector of selectors) {
+        const element = find(selector);
+        all += '\\n' + (!element ? 'absent' : element.value === '' ? 'empty' : 'present');
+    }
+    return all.toWellFormed();
+}"""
+
+
+STORAGE_CHARACTERS_MAX = 10_000_000
+"""Browsers allow an origin 5 MB of localStorage; more is no login."""
+
+LOCAL_STORAGE = """(max) => {
+    if (location.origin === 'null') return '';
+    let items;
+    try { items = Object.entries(localStorage); } catch { return ''; }
+    const all = JSON.stringify([location.origin, items]);
+    return all.length > max ? '' : all;
+}"""

@@ -63,6 +63,13 @@ OPTIONS = (
         help="And the pages that this sitemap, or index of sitemaps, names.",
     ),
     Option(
+        flag="--session",
+        metavar="NAME",
+        group=_WHAT,
+        field="seeds.session",
+        help="Those of them that name no session belong to this one: a context of its own, with its own cookies.",
+    ),
+    Option(
         flag="--depth",
         metavar="N",
         group=_WHAT,

@@ -8,6 +8,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from enum import StrEnum
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from shutil import disk_usage
 
@@ -32,6 +33,7 @@ _MEMORY_BYTES_MIN = 1_000_000_000
 _SHM = Path("/dev/shm")  # noqa: S108 - the kernel's shared memory, not a temporary file of ours
 _SHM_BYTES_MIN = 512_000_000
 _STEP_LIMIT_S = 30.0
+_SESSIONS_EXTRA = "pip install 'browsercrawl[sessions]'"
 
 GRAMMAR = Grammar(
     command="doctor",
@@ -147,6 +149,15 @@ def _check_shared_memory() -> Check:
     return Check(name="shared memory", state=State.OK, found=found)
 
 
+def _check_sessions() -> Check:
+    missing = [module for module in ("cryptography", "pyotp") if find_spec(module) is None]
+    if missing:
+        found = f"no {' and no '.join(missing)}; for encrypted logins and one-time passwords: {_SESSIONS_EXTRA}"
+        return Check(name="sessions", state=State.OK, found=found)
+    found = "logins can be encrypted at rest, one-time passwords made"
+    return Check(name="sessions", state=State.OK, found=found)
+
+
 _STILL: tuple[Callable[[], Check], ...] = (
     _check_python,
     _check_system,
@@ -154,6 +165,7 @@ _STILL: tuple[Callable[[], Check], ...] = (
     _check_files,
     _check_memory,
     _check_shared_memory,
+    _check_sessions,
 )
 """What can be looked at without starting anything."""
 

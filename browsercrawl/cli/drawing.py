@@ -1,7 +1,7 @@
 """How a crawl looks on a terminal: the live display, the closing summary, a run's status, and the doctor's table.
 
-The only file that imports rich; commands load it when they have something to draw. Text that a page or a server
-supplied goes through `printable`, and never through rich's markup.
+With `drawing_sessions` the only file that imports rich; commands load it when they have something to draw. Text that a
+page or a server supplied goes through `printable`, and never through rich's markup.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from browsercrawl.cli.drawing_sessions import SessionsView
 from browsercrawl.cli.foreground import near
 from browsercrawl.cli.terminal import count_of, printable, shortened, shown_bytes, shown_duration
 from browsercrawl.cli.view import WHOLE, Failure, Frame, InputRead, RunState, RunStatus, notice_of, state_text
@@ -28,6 +29,7 @@ _BAR_WIDTH = 12
 _ROOMY = 60
 """From so many columns on there are empty lines between the parts."""
 _DIFFERENCES_SHOWN = 10
+_COMMANDS_SHOWN = 3
 _NAMES_WIDTH = 14
 _MARGIN = 5
 """Padding, and room for the `^C` that the terminal itself writes behind the last line: it must not wrap."""
@@ -52,6 +54,10 @@ def _packed(parts: Iterable[Text], width: int) -> Text:
 
 def _count(number: int, word: str, style: str) -> Text:
     return Text.assemble((f"{number:,}", style if number else _QUIET), (f" {word}", "" if number else _QUIET))
+
+
+def _paused(number: int) -> Text:
+    return Text(f"{count_of(number, 'session')} paused", "bold yellow")
 
 
 def _bar(shares: Sequence[tuple[float, str]], width: int) -> Text:
@@ -106,6 +112,8 @@ class LiveView:
                 Text.assemble((f"{status.active:,}", "bold cyan"), f" active of {status.limit:,}"),
                 _count(status.queued, "queued", "bold"),
                 *([_count(status.waiting, "waiting for their host", "bold")] if status.waiting else []),
+                *([_count(status.parked, "waiting for their session", "bold")] if status.parked else []),
+                *([_paused(status.sessions_paused)] if status.sessions_paused else []),
                 *([_count(status.retrying, "to try again", "yellow")] if status.retrying else []),
             ],
             width,
@@ -239,7 +247,9 @@ def _headline(summary: Summary) -> Text:
         mark = ("✗", "bold red") if summary.failed else ("✓", "bold green")
         size = "" if summary.finish_reason is FinishReason.FINISHED else f"  {why} reached"
         return Text.assemble(mark, "  ", (what, "bold"), (size, _QUIET))
-    detail = f" ({safe_text(summary.finish_detail)})" if summary.finish_detail else ""
+    # which sessions are paused, and why, is told below, with what to do about it
+    has_detail = summary.finish_detail and summary.finish_reason is not FinishReason.SESSIONS_PAUSED
+    detail = f" ({safe_text(summary.finish_detail or '')})" if has_detail else ""
     return Text.assemble(("!", "bold yellow"), "  ", (what, "bold"), (f", then {why}{detail}", "bold yellow"))
 
 
@@ -269,7 +279,12 @@ class RunView:
         ]
         bar = _bar(shares, max(4, width - len(numbers))).append(numbers, "bold")
         table = Padding(_run_table(status, width), (0, 0, 0, 1), expand=False)
-        yield Padding(Group(_run_head(status, width), bar, Text(), table), (1, 1), expand=False)
+        rows: list[RenderableType] = [_run_head(status, width), bar, Text(), table]
+        if status.sessions:
+            rows += [Text(), SessionsView(status.sessions)]
+        if status.go_on:
+            rows += [Text(), _go_on(status, width)]
+        yield Padding(Group(*rows), (1, 1), expand=False)
 
 
 def _run_head(status: RunStatus, width: int) -> Text:
@@ -295,7 +310,7 @@ def _run_table(status: RunStatus, width: int) -> Table:
     if status.open:
         open_now = "open now" if status.state is RunState.RUNNING else "open when it ended"
         parts = [(status.claimed, open_now), (status.queued, "queued"), (status.waiting, "waiting for their host"),
-                 (status.retrying, "to try again")]  # fmt: skip
+                 (status.parked, "waiting for their session"), (status.retrying, "to try again")]  # fmt: skip
         left = [_count(number, word, "bold") for number, word in parts if number]
         table.add_row("not finished", _packed(left, width - _NAMES_WIDTH - 3))
     if status.retried:
@@ -311,10 +326,21 @@ def _run_table(status: RunStatus, width: int) -> Table:
     if status.process_started_at is not None:
         table.add_row("process", f"{status.pid or 'unknown'}, since {_utc(status.process_started_at)}")
     table.add_row("run", Text(printable(status.run_id)))
-    if status.go_on:
-        table.add_row("", "")
-        table.add_row("go on with", Text(printable(status.go_on), "bold cyan"))
     return table
+
+
+def _go_on(status: RunStatus, width: int) -> Padding:
+    """Draw what to type to go on."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style=_QUIET, min_width=min(_NAMES_WIDTH, width))
+    table.add_column(overflow="fold")
+    for number, command in enumerate(status.log_in[:_COMMANDS_SHOWN]):
+        table.add_row("" if number else "log in with", Text(printable(command), "bold cyan"))
+    if len(status.log_in) > _COMMANDS_SHOWN:
+        table.add_row("", Text(f"and {len(status.log_in) - _COMMANDS_SHOWN:,} more", _QUIET))
+    last = Text(printable(status.go_on or ""), "bold cyan")
+    table.add_row("then go on with" if status.log_in else "go on with", last)
+    return Padding(table, (0, 0, 0, 1), expand=False)
 
 
 def _utc(at: datetime) -> str:

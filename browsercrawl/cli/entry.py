@@ -20,6 +20,7 @@ EXIT_INTERRUPTED = 130
 COMMANDS = {
     "crawl": "Crawl pages, following links if asked to.",
     "run": "Run a job that is written in a YAML file.",
+    "login": "Log a session of a job in, and save what keeps it logged in.",
     "resume": "Go on with a run that was interrupted, ended early or killed.",
     "retry-failed": "Visit again what failed in a run, all of it or some kinds of failure.",
     "status": "Tell how a run stands: one that goes on, one that was interrupted, one that is over.",

@@ -5,7 +5,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +15,19 @@ from browsercrawl.cli.arguments import is_colour_wanted
 from browsercrawl.cli.loading import UserCode
 from browsercrawl.cli.streams import write_all
 from browsercrawl.cli.terminal import count_of, harmless_json, printable
-from browsercrawl.cli.view import WHOLE, Frame, View, notice_of, retriable, status_line
+from browsercrawl.cli.view import WHOLE, Frame, View, notice_of, paused, paused_text, retriable, status_line
 from browsercrawl.clock import SystemClock
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.crawler import Crawler
 from browsercrawl.dispatcher import Seeds
 from browsercrawl.errors import OutputFailed
-from browsercrawl.events import Emit, Event, Level, RunContinued, RunStarted
+from browsercrawl.events import Emit, Event, Level, RunContinued, RunStarted, SessionHealth
 from browsercrawl.output import FinishReason, Summary, result_line, stderr_lines
+from browsercrawl.redaction import safe_text
 from browsercrawl.result import Result
 
 _LINE_S = 5.0
+_SESSIONS_SHOWN = 3
 _ABORT_LIMIT_S = 5.0
 """A second signal stops at once; should that hang, the crawl is cancelled after this."""
 
@@ -153,7 +155,7 @@ class Foreground:
                 summary = await self._consume(crawler, seeds)
         if summary is None:  # the first signal came before the first page
             raise KeyboardInterrupt
-        self._sum_up(summary)
+        self._sum_up(summary, paused(crawler.status().sessions))
         return summary
 
     def _crawler(self) -> Crawler:
@@ -163,9 +165,15 @@ class Foreground:
             crawler.handler(label)(handler)
         if self._code.on_failed is not None:
             crawler.on_failed(self._code.on_failed)
+        for name, login in self._code.logins.items():
+            crawler.login(name)(login)
+        for name, logged_out in self._code.logged_out.items():
+            crawler.logged_out(name)(logged_out)
+        if self._code.proxy is not None:
+            crawler.proxy(self._code.proxy)
         return crawler
 
-    def _sum_up(self, summary: Summary) -> None:
+    def _sum_up(self, summary: Summary, waiting: Sequence[SessionHealth]) -> None:
         """Say what came of it, and how to go on if there is more to come of it."""
         told: list[str] = []
         if not self._reporting.quiet:
@@ -177,6 +185,8 @@ class Foreground:
             told.append(f"{count_of(summary.failed, 'request')} failed{where}")
         if self._job is not None and summary.run_dir is not None:
             if summary.finish_reason not in WHOLE:
+                logins = {each.name for each in self._config.sessions.profiles if each.login is not None}
+                told += paused_lines(waiting, logins=logins, directory=summary.run_dir)
                 left = count_of(summary.unfinished, "known request")
                 told.append(f"{left} left; go on with: {resume_command(summary.run_dir)}")
             elif retriable(summary.failures) and not self._reporting.quiet:
@@ -218,6 +228,29 @@ class Foreground:
         status = crawler.status()
         self._view.notice = f"finishing {count_of(status.active, 'open page')}; Ctrl-C again stops at once"
         self._display.show(self._view.frame(status))
+
+
+def paused_lines(waiting: Sequence[SessionHealth], *, logins: Collection[str], directory: Path) -> list[str]:
+    """Return, in a few lines, why sessions are paused and what to type about it.
+
+    Args:
+        waiting: the paused sessions.
+        logins: names of those that have a login.
+        directory: of the run.
+    """
+    lines: list[str] = []
+    for each in waiting[:_SESSIONS_SHOWN]:
+        lines.append(safe_text(paused_text(each.session, each.reason)))
+        if each.session in logins:
+            lines.append(f"log it in with: {login_command(directory, each.session)}")
+    if (more := len(waiting) - _SESSIONS_SHOWN) > 0:
+        lines.append(f"and {count_of(more, 'more session')}; see browsercrawl status {_typed(directory)}")
+    return lines
+
+
+def login_command(directory: Path, session: str) -> str:
+    """Return what to type to log a session of a run in."""
+    return f"browsercrawl login {_typed(directory)} {shlex.quote(session)}"
 
 
 def near(path: Path) -> Path:

@@ -16,6 +16,7 @@ from browsercrawl.config.job import DEFAULT_LABEL, Job, JobFile
 from browsercrawl.errors import ConfigError
 from browsercrawl.output import Sink
 from browsercrawl.result import Result
+from browsercrawl.sessions import LoggedOutFunction, LoginFunction, ProxyFunction
 from browsercrawl.visit import Handler
 
 OnFailed = Callable[[Result], Any]
@@ -29,11 +30,17 @@ class UserCode:
         handlers: by label; None: for requests without one.
         on_failed: sees the results of requests that failed.
         sinks: further destinations of results.
+        logins: by session; what logs it in.
+        logged_out: by session; what tells that it is logged out.
+        proxy: gives sessions their proxies.
     """
 
     handlers: Mapping[str | None, Handler] = field(default_factory=dict)
     on_failed: OnFailed | None = None
     sinks: Sequence[Sink] = ()
+    logins: Mapping[str, LoginFunction] = field(default_factory=dict)
+    logged_out: Mapping[str, LoggedOutFunction] = field(default_factory=dict)
+    proxy: ProxyFunction | None = None
 
 
 @contextmanager
@@ -63,7 +70,30 @@ def load_code(job: Job, file: JobFile) -> UserCode:
         handlers=handlers,
         on_failed=_coroutine_function(job.on_failed, file, ("on_failed",)) if job.on_failed else None,
         sinks=[_sink(path, file, ("sinks", index)) for index, path in enumerate(job.sinks)],
+        **load_session_code(job, file),
     )
+
+
+def load_session_code(job: Job, file: JobFile) -> dict[str, Any]:
+    """Load what a job names for its sessions: those fields of `UserCode`. Its folder must be importable.
+
+    Raises:
+        ConfigError: as for `load_code`.
+    """
+    logins, logged_out, proxy = dict[str, LoginFunction](), dict[str, LoggedOutFunction](), None
+    for name, profile in job.sessions.profiles.items():
+        login = profile.login
+        place = ("sessions", "profiles", name, "login")
+        if login is not None and login.function is not None:
+            logins[name] = _coroutine_function(login.function, file, (*place, "function"))
+        if login is not None and login.logged_out.function is not None:
+            logged_out[name] = _coroutine_function(login.logged_out.function, file, (*place, "logged_out", "function"))
+    if (path := job.sessions.proxy) is not None:
+        proxy = _load(path, file, ("sessions", "proxy"))
+        if not callable(proxy) or inspect.iscoroutinefunction(proxy):
+            where = file.place("sessions", "proxy")
+            raise ConfigError(f"{where}: {path} must be a plain function of a session's name and a number")
+    return {"logins": logins, "logged_out": logged_out, "proxy": proxy}
 
 
 def _coroutine_function(path: str, file: JobFile, place: tuple[str | int, ...]) -> Callable[..., Any]:

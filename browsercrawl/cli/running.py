@@ -12,7 +12,7 @@ from typing import Any
 from browsercrawl.cli.arguments import BadUsage
 from browsercrawl.cli.foreground import Foreground, Reporting, near, resume_command
 from browsercrawl.cli.loading import importable, load_code
-from browsercrawl.cli.seeds import open_urls
+from browsercrawl.cli.seeds import OwnedSeeds, open_urls
 from browsercrawl.cli.settings import browser_fields
 from browsercrawl.cli.terminal import printable
 from browsercrawl.clock import SystemClock
@@ -20,6 +20,7 @@ from browsercrawl.config import CrawlerConfig
 from browsercrawl.config.job import Job, JobFile, literal
 from browsercrawl.config.playwright_file import find_playwright_file
 from browsercrawl.crawler.inputs import JobSeeds, Pipe
+from browsercrawl.dispatcher import DurableSeeds
 from browsercrawl.errors import BrowsercrawlError, InputError, InvalidURL, UsageError
 from browsercrawl.output import default_run_directory
 from browsercrawl.request import Request
@@ -91,9 +92,11 @@ def run_job(file: JobFile, *, directory: Path, resume: bool, reporting: Reportin
     _check_extras(job, file, config)
     with importable(file.base), _opened_input(job, file, directory if resume else None) as opened:
         code = load_code(job, file)
-        seeds = JobSeeds(
+        seeds: DurableSeeds = JobSeeds(
             urls=job.seeds.urls, file=opened, sitemaps=job.seeds.sitemap, directory=directory, browser=config.browser
         )
+        if job.seeds.session is not None:
+            seeds = OwnedSeeds(seeds, session=job.seeds.session, links=config.links)
         foreground = Foreground(config, reporting, code=code, job=file.stored())
         try:
             return asyncio.run(foreground.crawl(seeds)).exit_code

@@ -1,14 +1,21 @@
-"""The file or pipe a job names: looked at before anything is started, and closed at the end."""
+"""What a job names as its input: its file or pipe, looked at before anything is started, and whose its seeds are."""
 
 import os
 import stat
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from browsercrawl.cli.arguments import BadUsage
+from browsercrawl.config import LinksConfig
 from browsercrawl.crawler.inputs import Pipe, holds_input
+from browsercrawl.dispatcher import Batch, DurableSeeds, Seed
+from browsercrawl.dispatcher.feed import request_of
+from browsercrawl.errors import InputError
+from browsercrawl.request import Request
 
 _STANDARD_INPUT = 0
 
@@ -47,6 +54,33 @@ def open_urls(path: str | None, *, resumed: Path | None = None) -> Iterator[Path
         yield Path(path) if stat.S_ISREG(mode) else Pipe(path, descriptor)
     finally:
         os.close(descriptor)
+
+
+class OwnedSeeds:
+    """Durable input (`dispatcher.DurableSeeds`) whose seeds belong to a session, unless they name one.
+
+    Args:
+        seeds: the input.
+        session: its name.
+        links: tells which addresses are the same.
+    """
+
+    def __init__(self, seeds: DurableSeeds, *, session: str, links: LinksConfig) -> None:
+        self._seeds = seeds
+        self._session = session
+        self._links = links
+
+    async def batches(self, mark: str | None) -> AsyncIterator[Batch]:
+        """See `DurableSeeds.batches`."""
+        async with aclosing(cast("AsyncGenerator[Batch, None]", self._seeds.batches(mark))) as batches:
+            async for batch in batches:
+                yield replace(batch, seeds=[self._owned(seed) for seed in batch.seeds])
+
+    def _owned(self, seed: Seed) -> Seed:
+        if isinstance(seed, InputError):
+            return seed
+        request = request_of(seed, self._links)
+        return request if request.session is not None else Request(**{**dict(request), "session": self._session})
 
 
 def _is_piped() -> bool:

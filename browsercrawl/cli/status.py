@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from browsercrawl.cli.arguments import BadUsage, Grammar, Option
-from browsercrawl.cli.foreground import resume_command
+from browsercrawl.cli.foreground import login_command, resume_command
 from browsercrawl.cli.terminal import harmless_json
-from browsercrawl.cli.view import WHOLE, InputRead, RunState, RunStatus, run_line
+from browsercrawl.cli.view import WHOLE, InputRead, RunState, RunStatus, paused, run_line
+from browsercrawl.crawler.account import sessions_noted
 from browsercrawl.errors import RunDirectoryError
 from browsercrawl.frontier.sqlite import StoreView, read_store
 from browsercrawl.output import FinishReason, Holder, holder_of
@@ -48,6 +49,7 @@ GRAMMAR = Grammar(
         ("how far is it?", "browsercrawl status runs/mine"),
         ("look over its shoulder from another terminal", "browsercrawl status runs/mine --watch"),
         ("what failed, by kind", "browsercrawl status runs/mine --json | jq .failures"),
+        ("how its sessions do", "browsercrawl status runs/mine --json | jq -c '.sessions[]'"),
     ),
 )
 
@@ -152,6 +154,7 @@ def status_of(directory: Path, view: StoreView, *, holder: Holder | None, disk_b
         state = RunState.RUNNING
     else:
         state = RunState.FINISHED if reason in WHOLE and not counts.open else RunState.INTERRUPTED
+    sessions = sessions_noted(notes, datetime.now(UTC))
     failures, skips = _by_kind(totals, "failed."), _by_kind(totals, "skipped.")
     go_on = state is RunState.INTERRUPTED and notes.get("job")
     return RunStatus(
@@ -166,6 +169,7 @@ def status_of(directory: Path, view: StoreView, *, holder: Holder | None, disk_b
         stored=counts.stored,
         queued=counts.queued,
         waiting=counts.waiting,
+        parked=counts.parked,
         retrying=counts.retrying,
         claimed=counts.claimed,
         finished=counts.finished,
@@ -179,8 +183,22 @@ def status_of(directory: Path, view: StoreView, *, holder: Holder | None, disk_b
         skips=skips,
         input=_input(notes.get("input"), directory),
         disk_bytes=disk_bytes,
+        sessions=tuple(sessions),
+        log_in=tuple(
+            login_command(directory, each.session) for each in paused(sessions) if _has_login(notes, each.session)
+        )
+        if go_on
+        else (),
         go_on=resume_command(directory) if go_on else None,
     )
+
+
+def _has_login(notes: Mapping[str, str], session: str) -> bool:
+    """Tell whether the run's job says how a session logs in."""
+    part: Any = json.loads(notes["job"])
+    for step in ("sessions", "profiles", session, "login"):
+        part = part.get(step) if isinstance(part, dict) else None
+    return part is not None
 
 
 def _elapsed_s(notes: Mapping[str, str], holder: Holder | None) -> float:

@@ -5,7 +5,7 @@ from a `Frame`: a frozen copy made on the loop, replaced as a whole. A `RunStatu
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -16,11 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from browsercrawl.cli.terminal import count_of, shown_bytes, shown_duration
 from browsercrawl.errors import ErrorKind
-from browsercrawl.events import Event, Status
+from browsercrawl.events import Event, SessionHealth, Status
 from browsercrawl.events import models as events
 from browsercrawl.output import FinishReason
 from browsercrawl.redaction import safe_text, safe_url
 from browsercrawl.result import Result
+
+PAUSED = "paused"
+"""The phase of a session that waits for its user."""
 
 _FAILURES_KEPT = 3
 _URLS_KEPT = 3
@@ -62,7 +65,7 @@ class Frame:
     def known(self) -> int:
         """Requests known so far; links still to be found are not among them."""
         status = self.status
-        return self.finished + status.active + status.queued + status.waiting + status.retrying
+        return self.finished + status.active + status.queued + status.waiting + status.parked + status.retrying
 
     @property
     def left_s(self) -> float | None:
@@ -119,6 +122,10 @@ def notice_of(event: Event) -> str:
             return f"the browser died ({event.reason}); starting another"
         case events.HostDeferred():
             return f"{event.host} asked for a pause of {event.delay_s:.0f} s"
+        case events.SessionLoginFailed(again_in_s=float()):  # of the last try it is told that the session is paused
+            return f"{event.message}; again in {shown_duration(event.again_in_s or 0)}"
+        case events.SessionPaused():
+            return f"{paused_text(event.session, event.reason)}; its requests wait"
         case events.RunPaused():
             return event.message
         case events.RunContinued():
@@ -137,6 +144,8 @@ def status_line(frame: Frame) -> str:
         f"{status.failed:,} failed",
         f"{status.active:,} active of {status.limit:,}",
         f"{status.queued + status.waiting + status.retrying:,} queued",
+        *([f"{status.parked:,} waiting for their session"] if status.parked else []),
+        *([f"{count_of(status.sessions_paused, 'session')} paused"] if status.sessions_paused else []),
         f"{status.pages_per_s:.1f} pages/s",
     ]
     if frame.left_s is not None:
@@ -152,6 +161,17 @@ WHOLE = frozenset({FinishReason.FINISHED, FinishReason.MAX_REQUESTS, FinishReaso
 
 _NO_REQUESTS = frozenset({ErrorKind.URL_INVALID, ErrorKind.INPUT_INVALID})
 """Failures of input that never became a request."""
+
+
+def paused(sessions: Iterable[SessionHealth]) -> list[SessionHealth]:
+    """Return those sessions that wait for their user."""
+    return [session for session in sessions if session.phase == PAUSED]
+
+
+def paused_text(session: str, reason: str | None) -> str:
+    """Return in words that a session is paused, and why; a reason often begins with its name."""
+    name = f"session {session!r}"
+    return f"{name} is paused: {(reason or 'not told').removeprefix(f'{name}: ')}"
 
 
 def retriable(failures: Mapping[ErrorKind, int] | Mapping[str, int]) -> int:
@@ -183,8 +203,8 @@ class InputRead(BaseModel):
 class RunStatus(BaseModel):
     """What a run directory tells: `browsercrawl status --json` prints this.
 
-    `stored == queued + waiting + retrying + claimed + finished`. A seed that was refused counts as failed or skipped,
-    but was never stored.
+    `stored == queued + waiting + parked + retrying + claimed + finished`. A seed that was refused counts as failed or
+    skipped, but was never stored.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -200,6 +220,7 @@ class RunStatus(BaseModel):
     stored: int = Field(ge=0, description="Requests ever taken.")
     queued: int = Field(ge=0, description="Requests that could go now.")
     waiting: int = Field(ge=0, description="Requests that wait for their host.")
+    parked: int = Field(default=0, ge=0, description="Requests that wait for their session.")
     retrying: int = Field(ge=0, description="Requests that wait to be tried again.")
     claimed: int = Field(ge=0, description="Requests being visited; of a run that was killed, those it was visiting.")
     finished: int = Field(ge=0, description="Requests that have their result.")
@@ -213,6 +234,8 @@ class RunStatus(BaseModel):
     skips: dict[str, int] = Field(description="Skipped requests, by reason.")
     input: InputRead | None = Field(description="None: how far the seeds were read is not known.")
     disk_bytes: int = Field(ge=0, description="Size of the run directory.")
+    sessions: tuple[SessionHealth, ...] = Field(default=(), description="The paused ones first; at most 200.")
+    log_in: tuple[str, ...] = Field(default=(), description="Commands that log paused sessions in, to go on then.")
     go_on: str | None = Field(description="The command that goes on with the run; None: none does, or none is needed.")
 
     @property
@@ -234,6 +257,7 @@ def run_line(status: RunStatus) -> str:
         *([f"{status.skipped:,} skipped"] if status.skipped else []),
         f"{status.claimed:,} active",
         f"{status.queued + status.waiting + status.retrying:,} queued",
+        *([f"{status.parked:,} waiting for their session"] if status.parked else []),
     ]
     return f"[{shown_duration(status.elapsed_s)}] {state_text(status)}: {', '.join(parts)}"
 

@@ -9,13 +9,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self, get_args, get_origin
 
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
 from browsercrawl.config.job_models import DEFAULT_LABEL, Job, place_of
 from browsercrawl.config.job_references import Expansion, Place, Problem, literal
+from browsercrawl.config.job_sessions import literal_secrets
 from browsercrawl.config.job_values import WrongValue
 from browsercrawl.config.job_yaml import read_yaml
 from browsercrawl.errors import ConfigError, InvalidURL
@@ -108,6 +109,16 @@ class JobFile:
         raw = self._raw | {section: (self._raw.get(section) or {}) | {leaf: value}}
         return JobFile(raw, base=self.base, name=self._name, lines=self._lines, flags=self._flags)
 
+    def session_names(self) -> list[str]:
+        """Return the names of the job's sessions."""
+        sessions = self._raw.get("sessions")
+        profiles = sessions.get("profiles") if isinstance(sessions, dict) else None
+        return list(profiles) if isinstance(profiles, dict) else []
+
+    def with_session(self, name: str) -> "JobFile":
+        """Return the same job with one of its sessions alone: what others need of the environment may be missing."""
+        return self.with_value("sessions.profiles", {name: self._raw["sessions"]["profiles"][name]})
+
     def place(self, *place: str | int) -> str:
         """Return where a value stands, for a message: file, line and field; or the option that stands for it."""
         if flag := self._flags.get(".".join(str(step) for step in place)):
@@ -129,7 +140,7 @@ class JobFile:
         base = given.pop("base", "")
         expansion = Expansion.of(environment)
         expanded = expansion.expand(given) | {"base": str(self.base) if isinstance(base, str) else base}
-        problems = expansion.problems + list(_empty(expanded))
+        problems = [*expansion.problems, *_empty(expanded), *literal_secrets(given.get("sessions"))]
         try:
             job = Job.model_validate(expanded)
         except ValidationError as error:
@@ -159,14 +170,18 @@ def _upwards(place: Place) -> Iterator[Place]:
 
 
 def _empty(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Find the fields that stand there without a value: in a section, or in a rule."""
+    """Find the fields that stand there without a value: in a section, in a rule, or anywhere below sessions."""
     parts: list[tuple[Place, Any]] = [((key,), part) for key, part in values.items()]
     rules = values.get("rules")
     parts += [(("rules", index), rule) for index, rule in enumerate(rules if isinstance(rules, list) else [])]
-    for place, part in parts:
-        for leaf, value in part.items() if isinstance(part, dict) else ():
+    while parts:
+        place, part = parts.pop()
+        inside = part.items() if isinstance(part, dict) else enumerate(part if isinstance(part, list) else ())
+        for leaf, value in inside:
             if value is None:
                 yield Problem((*place, leaf), "has no value; write one, or leave the line out")
+            elif place[0] == "sessions":
+                parts.append(((*place, leaf), value))
 
 
 def _contradictions(job: Job) -> Iterator[Problem]:
@@ -180,7 +195,7 @@ def _contradictions(job: Job) -> Iterator[Problem]:
         job.config(Path("run"))
     except ValidationError as error:
         for each in error.errors(include_url=False):
-            yield Problem(place_of(each["loc"]), sentence(each))
+            yield Problem(place_of(each["loc"], job), job.shown(sentence(each)))
 
 
 def _secret_urls(job: Job, secret: set[Place]) -> Iterator[Problem]:
@@ -226,10 +241,13 @@ def _meant(place: Place) -> str:
 def _fields(path: list[str | int]) -> Mapping[str, Any]:
     """Return the fields that are known at a place."""
     model: type[BaseModel] | None = Job
+    is_named = False
     for step in path:
-        if isinstance(step, int):
+        if isinstance(step, int) or is_named:  # a position in a list, or a name that the user gave
+            is_named = False
             continue
         field = model.model_fields.get(step) if model else None
+        is_named = field is not None and get_origin(field.annotation) is dict
         kinds = (field.annotation, *get_args(field.annotation)) if field else ()
         model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-    return model.model_fields if model else {}
+    return {field.alias or name: field for name, field in model.model_fields.items()} if model else {}

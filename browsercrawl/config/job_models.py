@@ -9,56 +9,39 @@ from pydantic import (
     PrivateAttr,
     SerializationInfo,
     SerializerFunctionWrapHandler,
-    ValidationError,
+    field_validator,
     model_serializer,
     model_validator,
 )
 
+from browsercrawl.config.job_part import AtLeastOne, Part, Statuses, Switch, Timeout, Words
+from browsercrawl.config.job_sessions import SessionsPart, config_of, place_in_sessions
 from browsercrawl.config.job_values import (
     Addresses,
     Duration,
     Failures,
-    Flag,
     ImportPath,
     OneOf,
     Seed,
     Size,
     Some,
-    Text,
     Whole,
 )
 from browsercrawl.config.models import CrawlerConfig, Profile, ResourceType, Saved
-from browsercrawl.errors import ConfigError
-from browsercrawl.mistakes import CheckedModel, explained
+from browsercrawl.config.sessions import OWN_NAMES
 from browsercrawl.redaction import REDACTED
-from browsercrawl.request import WaitUntil
+from browsercrawl.request import SESSION_LENGTH_MAX, WaitUntil
 
 Scope = Literal["host", "any"]
 
 DEFAULT_LABEL = "default"
 """The name, among a job's handlers, of the one for requests without a label."""
 
-Words = Annotated[str, Text()]
-Switch = Annotated[bool, Flag()]
-Timeout = Annotated[float, Duration(most_s=3600)]
 State = Annotated[WaitUntil, OneOf(get_args(WaitUntil))]
 Kinds = Annotated[frozenset[Saved], Some(OneOf(get_args(Saved)))]
-Statuses = Annotated[frozenset[int], Some(Whole(100, 599))]
-AtLeastOne = Annotated[int, Whole(1)]
 
 
-class _Part(CheckedModel):
-    """Shows nothing of what it holds: part of it may come from the environment, and be secret."""
-
-    @classmethod
-    def _mistaken(cls, error: ValidationError) -> ConfigError:
-        return ConfigError(explained(error, cls))
-
-    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        return ()
-
-
-class SeedsPart(_Part):
+class SeedsPart(Part):
     """What to crawl."""
 
     urls: tuple[Annotated[Any, Seed()], ...] = Field(default=(), description="URLs, or requests with their fields.")
@@ -66,6 +49,14 @@ class SeedsPart(_Part):
     sitemap: Annotated[tuple[str, ...], Addresses()] = Field(
         default=(), description="URL of a sitemap or of an index of sitemaps, or several."
     )
+    session: Words | None = Field(default=None, description="Those that name no session belong to this one.")
+
+    @field_validator("session")
+    @classmethod
+    def _check_session(cls, name: str | None) -> str | None:
+        if name is not None and (name.startswith(OWN_NAMES) or len(name) > SESSION_LENGTH_MAX):
+            raise ValueError(f"must not begin with host: or pool:, nor have more than {SESSION_LENGTH_MAX} characters")
+        return name
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -74,7 +65,7 @@ class SeedsPart(_Part):
         return self
 
 
-class VisitPart(_Part):
+class VisitPart(Part):
     """Each page."""
 
     timeout: Timeout | None = Field(default=None, description="All of a visit must be over by then. Default: 60s.")
@@ -90,7 +81,7 @@ class VisitPart(_Part):
     accept_status: Statuses | None = Field(default=None, description="HTTP statuses taken as success besides 2xx.")
 
 
-class LinksPart(_Part):
+class LinksPart(Part):
     """Which links are followed, and which addresses are the same page."""
 
     depth: Annotated[int, Whole(0)] | None = Field(
@@ -107,7 +98,7 @@ class LinksPart(_Part):
     )
 
 
-class LimitsPart(_Part):
+class LimitsPart(Part):
     """How large the job may become, and what ends it early (it can be resumed)."""
 
     max_requests: AtLeastOne | None = Field(default=None, description="Take no more requests, the first ones included.")
@@ -121,7 +112,7 @@ class LimitsPart(_Part):
     )
 
 
-class PacePart(_Part):
+class PacePart(Part):
     """How fast, and how gentle to each host."""
 
     concurrency: Annotated[int | Literal["auto"], Whole(1, 1000, words=("auto",))] | None = Field(
@@ -138,7 +129,7 @@ class PacePart(_Part):
     )
 
 
-class BrowserPart(_Part):
+class BrowserPart(Part):
     """Which browser, and what it says it is."""
 
     profile: Annotated[Profile, OneOf(get_args(Profile))] | None = Field(
@@ -152,7 +143,7 @@ class BrowserPart(_Part):
     )
 
 
-class OutputPart(_Part):
+class OutputPart(Part):
     """Where results go."""
 
     directory: Words | None = Field(
@@ -160,7 +151,7 @@ class OutputPart(_Part):
     )
 
 
-class RulePart(_Part):
+class RulePart(Part):
     """Wishes for the requests that match; the first rule that matches a request counts."""
 
     url: Words | None = Field(default=None, description="Matches the whole URL: * is anything, ? one character.")
@@ -179,7 +170,7 @@ class RulePart(_Part):
         return self
 
 
-class Job(_Part):
+class Job(Part):
     """A job, its references resolved: durations are seconds here and sizes bytes. Get one from `JobFile.resolve`."""
 
     seeds: SeedsPart
@@ -188,6 +179,7 @@ class Job(_Part):
     limits: LimitsPart = LimitsPart()
     pace: PacePart = PacePart()
     browser: BrowserPart = BrowserPart()
+    sessions: SessionsPart = SessionsPart()
     rules: tuple[RulePart, ...] = Field(
         default=(), description="Wishes by URL or label; the first rule that matches a request counts."
     )
@@ -230,16 +222,24 @@ class Job(_Part):
                 _put(values, theirs, value)
         if (failures := self.limits.max_failures) is not None:
             _put(values, f"limits.{'max_failures' if isinstance(failures, int) else 'max_failure_share'}", failures)
+        values["sessions"] = config_of(self.sessions, Path(self.base or ""))
         values["rules"] = [_rule_fields(rule) for rule in self.rules]
         if not self._from_environment:
             return CrawlerConfig.model_validate(values)
         config = _DiscreetConfig.model_validate(values)
-        config._hidden = self._from_environment  # noqa: SLF001 - our own class, a few lines below
+        paths = {str(Path(self.base or "") / text) for text in self._from_environment}
+        config._hidden = self._from_environment | paths  # noqa: SLF001 - our own class, a few lines below
         return config
 
     def keep_secret(self, texts: Iterable[str]) -> None:
         """Keep these texts out of what the configuration shows of itself: they come from the environment."""
         self._from_environment = frozenset(texts)
+
+    def shown(self, text: str) -> str:
+        """Return a message without what comes from the environment."""
+        for secret in sorted(self._from_environment, key=len, reverse=True):
+            text = text.replace(secret, REDACTED) if secret else text
+        return text
 
 
 class _DiscreetConfig(CrawlerConfig):
@@ -282,8 +282,10 @@ _FIELDS = {
 """Where a field of the job goes in the configuration; what is not here goes there by code."""
 
 
-def place_of(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """Return the place in the job of a field of the configuration, as pydantic names it; () for one of several."""
+def place_of(location: tuple[str | int, ...], job: Job) -> tuple[str | int, ...]:
+    """Return the place in a job of a field of its configuration, as pydantic names it; () for one of several."""
+    if location[:1] == ("sessions",):
+        return place_in_sessions(location, list(job.sessions.profiles))
     key = ".".join(map(str, location[:2]))
     if location[:1] == ("rules",):
         return tuple(str(step).removesuffix("_s") if isinstance(step, str) else step for step in location[:3])

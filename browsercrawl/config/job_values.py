@@ -4,12 +4,13 @@ Each kind of value reads what YAML or the command line gives, and knows its JSON
 has two sentences: one that repeats what was given, and one without, for values that come from the environment.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr, ValidationError
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -21,6 +22,9 @@ from browsercrawl.urls import address
 
 REFERENCE = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"
 """What stands for the value of an environment variable."""
+
+OPEN_PROXY = rf"([^@]*|([^@]*[:/])?{REFERENCE}@[^@]*)"
+"""A proxy's URL as it may stand in a file: what comes before the last @, if anything, ends in such a reference."""
 
 DURATION = r"^(0|\d+(\.\d+)?\s*(ms|s|m|h))$"
 SIZE = r"^(0|\d+(\.\d+)?\s*(B|KB|MB|GB|KiB|MiB|GiB))$"
@@ -88,6 +92,32 @@ class Text(Kind):
 
 
 @dataclass(frozen=True)
+class Secret(Kind):
+    """A text that is never shown. That it comes from the environment is seen in the written job."""
+
+    def read(self, value: Any) -> SecretStr:
+        """Take text only, and hide it."""
+        return SecretStr(Text().read(value))
+
+    def schema(self) -> JsonSchemaValue:
+        """Only a reference."""
+        return {"type": "string", "pattern": f"^{REFERENCE}$"}
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Let pydantic describe us."""
+        return self.schema()
+
+
+@dataclass(frozen=True)
+class ProxyUrl(Secret):
+    """The URL of a proxy, which may have a user name and password in it."""
+
+    def schema(self) -> JsonSchemaValue:
+        """Its password is a reference."""
+        return {"type": "string", "pattern": f"^{OPEN_PROXY}$"}
+
+
+@dataclass(frozen=True)
 class Flag(Kind):
     """Yes or no."""
 
@@ -130,6 +160,33 @@ class Whole(Kind):
         if self.most is not None:
             number["maximum"] = self.most
         return {"anyOf": [number, {"enum": list(self.words)}]} if self.words else number
+
+
+@dataclass(frozen=True)
+class Number(Kind):
+    """A number from `least` to `most`."""
+
+    least: float
+    most: float | None = None
+
+    def read(self, value: Any) -> float:
+        """Take a number, also as text; not true and false."""
+        try:
+            number = math.nan if isinstance(value, bool) else float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise WrongValue("must be a number")
+        if number < self.least:
+            raise _beyond(f"must be at least {self.least:,g}", f"{number:,.10g}")
+        if self.most is not None and number > self.most:
+            raise _beyond(f"must be at most {self.most:,g}", f"{number:,.10g}")
+        return number
+
+    def schema(self) -> JsonSchemaValue:
+        """Bounds."""
+        number: JsonSchemaValue = {"type": "number", "minimum": self.least}
+        return number if self.most is None else number | {"maximum": self.most}
 
 
 @dataclass(frozen=True)
@@ -246,18 +303,30 @@ class ImportPath(Kind):
 
 
 @dataclass(frozen=True)
+class Url(Kind):
+    """An http or https URL."""
+
+    def read(self, value: Any) -> str:
+        """Take a text."""
+        url = Text().read(value)
+        try:
+            address(url)
+        except InvalidURL as error:
+            raise WrongValue(error.message, discreet="must be an http or https URL") from None
+        return url
+
+    def schema(self) -> JsonSchemaValue:
+        """Any text."""
+        return Text().schema()
+
+
+@dataclass(frozen=True)
 class Addresses(Kind):
     """One http or https URL, or several."""
 
     def read(self, value: Any) -> tuple[str, ...]:
         """Take a text or a list of texts."""
-        urls = value if isinstance(value, list) else [value]
-        for url in urls:
-            try:
-                address(Text().read(url))
-            except InvalidURL as error:
-                raise WrongValue(error.message, discreet="must be an http or https URL") from None
-        return tuple(urls)
+        return tuple(Url().read(url) for url in (value if isinstance(value, list) else [value]))
 
     def schema(self) -> JsonSchemaValue:
         """One or several."""

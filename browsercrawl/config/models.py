@@ -1,17 +1,14 @@
 """The configuration of a crawler: frozen models, one per concept, composed in `CrawlerConfig`."""
 
 import os
-import re
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from browsercrawl.errors import ConfigError
-from browsercrawl.mistakes import CheckedModel, explained
+from browsercrawl.config.model import ConfigModel, Seconds, check_proxy
+from browsercrawl.config.sessions import SessionsConfig, is_like
 from browsercrawl.request import Capture, Isolation, WaitUntil
 
 Profile = Literal["faithful", "balanced", "lean"]
@@ -23,21 +20,11 @@ ResourceType = Literal["image", "font", "media", "stylesheet"]
 Saved = Literal["html", "text", "markdown", "screenshot", "pdf", "mhtml"]
 """What a run directory may keep of each page."""
 
-Seconds = Annotated[float, Field(ge=0, le=86_400)]
-
-_PROXY_SCHEMES = ("http", "https", "socks5")
-
 CONTEXTS_MIN = 8
 """Warm contexts kept at least, whatever the concurrency: a login session is dear to reopen, an idle context is not."""
 
 
-class _Model(CheckedModel):
-    @classmethod
-    def _mistaken(cls, error: ValidationError) -> ConfigError:
-        return ConfigError(explained(error, cls))
-
-
-class BrowserConfig(_Model):
+class BrowserConfig(ConfigModel):
     """Which Chromium, and how it is started."""
 
     executable: Path | None = Field(default=None, description="Path of the Chromium to use; None: look for one.")
@@ -52,7 +39,7 @@ class BrowserConfig(_Model):
     block: frozenset[ResourceType] = Field(default=frozenset(), description="Resource types never fetched.")
     user_agent: str | None = Field(default=None, description="None: Chromium's own.")
     proxy: str | None = Field(
-        default=None, description="Proxy server URL, such as http://host:port; no credentials yet."
+        default=None, description="Proxy of all sessions that have none of their own: http://host:port."
     )
     launch_options: dict[str, Any] = Field(default_factory=dict, description="Playwright's launch options, snake_case.")
     context_options: dict[str, Any] = Field(
@@ -66,13 +53,13 @@ class BrowserConfig(_Model):
     @classmethod
     def _check_proxy(cls, proxy: str | None) -> str | None:
         if proxy is not None and "@" in proxy:
-            raise ValueError("a user name and password in the proxy's URL are not supported yet; give http://host:port")
-        if proxy is not None and not _is_proxy(proxy):
-            raise ValueError("must be the URL of an http, https or socks5 proxy, such as http://host:port")
+            raise ValueError("a user name and password belong into sessions.proxies, or a session's own proxy")
+        if proxy is not None:
+            check_proxy(proxy)
         return proxy
 
 
-class PoolConfig(_Model):
+class PoolConfig(ConfigModel):
     """How pages and contexts are lent, reused and replaced."""
 
     reuse: Literal["clean", "keep", "never"] = Field(
@@ -103,7 +90,7 @@ class PoolConfig(_Model):
     )
 
 
-class VisitConfig(_Model):
+class VisitConfig(ConfigModel):
     """How a page is visited and what is taken from it."""
 
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = Field(default=60, description="Deadline over a whole visit.")
@@ -118,7 +105,7 @@ class VisitConfig(_Model):
     )
 
 
-class RetryConfig(_Model):
+class RetryConfig(ConfigModel):
     """How often and when a failed visit is tried again."""
 
     retries: int = Field(default=2, ge=0, le=100, description="Further attempts after the first.")
@@ -135,7 +122,7 @@ class RetryConfig(_Model):
         return self
 
 
-class HostConfig(_Model):
+class HostConfig(ConfigModel):
     """Restraint towards each host:port."""
 
     delay_s: Seconds | None = Field(default=0.0, description="Between two starts; None: 1 s, and 0 on loopback.")
@@ -144,7 +131,7 @@ class HostConfig(_Model):
     defer_max_s: Seconds = Field(default=3600.0, description="No pause is longer, whatever the host asks for.")
 
 
-class LinksConfig(_Model):
+class LinksConfig(ConfigModel):
     """Which links are followed."""
 
     depth: int = Field(default=0, ge=0, description="Links followed from a seed; 0: none.")
@@ -155,7 +142,7 @@ class LinksConfig(_Model):
     sort_query: bool = Field(default=False, description="Addresses that differ in the order of ?a=1&b=2 are the same.")
 
 
-class LimitsConfig(_Model):
+class LimitsConfig(ConfigModel):
     """What ends a run early; it can be resumed with other limits."""
 
     max_time_s: Annotated[float, Field(gt=0)] | None = Field(
@@ -168,7 +155,7 @@ class LimitsConfig(_Model):
     max_disk_bytes: int | None = Field(default=None, ge=1, description="Size of the run directory.")
 
 
-class VisitRule(_Model):
+class VisitRule(ConfigModel):
     """Wishes for the requests that match; the first rule that matches a request counts, the request's own go before.
 
     Example:
@@ -193,17 +180,7 @@ class VisitRule(_Model):
 
     def matches(self, url: str, label: str | None) -> bool:
         """Tell whether a request with this URL and label is meant."""
-        pattern = None if self.url is None else self.url.replace("[", "[[]")  # brackets stand in URLs, too
-        return (self.label is None or self.label == label) and (pattern is None or fnmatchcase(url, pattern))
-
-
-def _is_proxy(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        is_server = parts.scheme in _PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is none, or half a pair of brackets
-        return False
-    return is_server and not re.search(r"\s", url) and parts.path in {"", "/"} and not (parts.query or parts.fragment)
+        return (self.label is None or self.label == label) and (self.url is None or is_like(url, self.url))
 
 
 _PROFILES: dict[Profile, dict[str, dict[str, object]]] = {
@@ -213,7 +190,7 @@ _PROFILES: dict[Profile, dict[str, dict[str, object]]] = {
 }
 
 
-class CrawlerConfig(_Model):
+class CrawlerConfig(ConfigModel):
     """Everything a crawler can be told. A profile only sets defaults of the fields not given.
 
     Raises:
@@ -231,6 +208,7 @@ class CrawlerConfig(_Model):
     host: HostConfig = HostConfig()
     links: LinksConfig = LinksConfig()
     limits: LimitsConfig = LimitsConfig()
+    sessions: SessionsConfig = SessionsConfig()
     rules: tuple[VisitRule, ...] = Field(default=(), description="By URL or label; the first that matches counts.")
     output: Path | None = Field(default=None, description="Run directory to make; None: none is made.")
     resume: bool = Field(default=False, description="Go on with the run in `output` if there is one, else make it.")

@@ -1,6 +1,7 @@
 """The books of a run: what it has come to so far, over all processes that worked on it, and its summary at the end."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -11,11 +12,13 @@ from browsercrawl.config import LimitsConfig
 from browsercrawl.crawler.files import RunFiles
 from browsercrawl.dispatcher import LINK, Dispatcher
 from browsercrawl.errors import OutputFailed
-from browsercrawl.events import Status
+from browsercrawl.events import SessionHealth, Status
 from browsercrawl.output import ArtifactStore, FinishReason, Meter, Summary, size_of
 from browsercrawl.pool import Pool
 from browsercrawl.pressure import read_memory
+from browsercrawl.redaction import safe_text
 from browsercrawl.result import Outcome, Result, SkipReason
+from browsercrawl.sessions import Phase, Sessions
 
 SHARE_FROM = 20
 """Finished requests before their share of failures means anything."""
@@ -45,6 +48,8 @@ class Account:
         self._clock = clock
         self._began = clock.now()
         self._before_s = float(files.notes.get("elapsed_s", 0))
+        self._sessions: list[SessionHealth] = []
+        self._sessions_before = {each.session: each for each in sessions_noted(files.notes, clock.utc())}
 
     @property
     def elapsed_s(self) -> float:
@@ -98,6 +103,8 @@ class Account:
         def kept_out(reason: SkipReason) -> bool:
             return f"{LINK}{reason}" in totals or f"skipped.{reason}" in totals
 
+        if dispatcher is not None and dispatcher.paused_sessions and self._files.frontier.counts().open:
+            return FinishReason.SESSIONS_PAUSED
         if kept_out(SkipReason.MAX_REQUESTS) or (dispatcher is not None and dispatcher.input_left):
             return FinishReason.MAX_REQUESTS
         if kept_out(SkipReason.MAX_PER_HOST):
@@ -133,14 +140,16 @@ class Account:
             events_dropped=events_dropped,
         )
 
-    def status(self, pool: Pool, *, active: int) -> Status:
+    def status(self, pool: Pool, *, active: int, sessions: Sessions) -> Status:
         """Return how the run stands now; `active` visits are open."""
         counts, totals = self._files.frontier.counts(), self._meter.totals()
         pages, memory = pool.statistics(), read_memory()
+        self._sessions = sessions.roster.told(self._clock.utc())
         return Status(
             queued=counts.queued,
             active=active,
             waiting=counts.waiting,
+            parked=counts.parked,
             retrying=counts.retrying,
             succeeded=totals.succeeded,
             failed=totals.failed,
@@ -156,6 +165,8 @@ class Account:
             contexts=pages.contexts,
             pages=pages.pages,
             elapsed_s=round(self.elapsed_s, 3),
+            sessions_paused=len(sessions.roster.paused()),
+            sessions=self._sessions,
         )
 
     def _disk_bytes(self) -> int:
@@ -168,4 +179,56 @@ class Account:
         return size + artifacts.bytes_written + self._artifacts_before_bytes
 
     def _standing(self) -> dict[str, str]:
-        return {"elapsed_s": f"{self._before_s + self.elapsed_s:.3f}", "phases": self._meter.phases_json()}
+        standing = {"elapsed_s": f"{self._before_s + self.elapsed_s:.3f}", "phases": self._meter.phases_json()}
+        if self._sessions:  # as of the last status, which told them at most a moment ago
+            before = self._sessions_before
+            told = [_together(each, before.get(each.session), self.elapsed_s) for each in self._sessions]
+            standing["sessions"] = _written(told, self._clock.utc())
+        return standing
+
+
+def sessions_noted(notes: Mapping[str, str], now: datetime | None = None) -> Sequence[SessionHealth]:
+    """Return how sessions did when a run's notes were written last; nothing if they do not tell.
+
+    Args:
+        notes: of the run.
+        now: an aware time, for the age of the states; None: as it was then.
+    """
+    try:
+        noted = json.loads(notes.get("sessions") or "{}")
+        later_s = (now - datetime.fromisoformat(noted["at"])).total_seconds() if now and noted else 0.0
+        told = [SessionHealth.model_validate(each) for each in noted.get("sessions", ())]
+    except (ValueError, TypeError, KeyError, AttributeError):  # another version's
+        return ()
+    return [
+        each if each.state_age_s is None else each.model_copy(update={"state_age_s": each.state_age_s + later_s})
+        for each in told
+    ]
+
+
+def _together(health: SessionHealth, before: SessionHealth | None, elapsed_s: float) -> SessionHealth:
+    """Return how a session does, over all processes that worked on the run.
+
+    Args:
+        health: of this process.
+        before: as the earlier ones left it, when this process began.
+        elapsed_s: since then.
+    """
+    reason = safe_text(health.reason) if health.reason is not None else None
+    if before is None:
+        return health.model_copy(update={"reason": reason})
+    counts = {name: getattr(health, name) + getattr(before, name) for name in ("pages", "failures", "logins")}
+    told = health.model_copy(update={**counts, "reason": reason, "last_login": health.last_login or before.last_login})
+    if before.phase == Phase.IN and before.state_age_s is not None and health == _untouched(health.session):
+        return told.model_copy(update={"phase": before.phase, "state_age_s": before.state_age_s + elapsed_s})
+    return told
+
+
+def _untouched(session: str) -> SessionHealth:
+    """Return what is told of a session with a login that this process has not needed yet."""
+    return SessionHealth(session=session, phase=Phase.OUT)
+
+
+def _written(told: Sequence[SessionHealth], at: datetime) -> str:
+    sessions = [each.model_dump(mode="json", exclude_defaults=True) for each in told]
+    return json.dumps({"at": at.isoformat(), "sessions": sessions}, separators=(",", ":"))

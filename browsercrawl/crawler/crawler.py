@@ -18,10 +18,21 @@ from browsercrawl.pool import Pool, PoolSize
 from browsercrawl.ports import ContextOptions, LaunchBrowser
 from browsercrawl.request import Request
 from browsercrawl.result import Result
+from browsercrawl.sessions import (
+    LoggedOutFunction,
+    LoginFunction,
+    ProxyFunction,
+    Relay,
+    SessionCode,
+    Sessions,
+    SessionsParts,
+)
 from browsercrawl.urls import address
 from browsercrawl.visit import Handler, check_saved
 
 H = TypeVar("H", bound=Handler)
+L = TypeVar("L", bound=LoginFunction)
+C = TypeVar("C", bound=LoggedOutFunction)
 
 
 class Crawler:
@@ -67,6 +78,9 @@ class Crawler:
         self._launch = launch
         self._clock: Clock = clock or SystemClock()
         self._handlers = HandlerTable()
+        self._session_code = SessionCode()
+        self._proxy: ProxyFunction | None = None
+        self._sessions: Sessions | None = None
         self._pool: Pool | None = None
         self._run: Run | None = None
         self._entered = False
@@ -94,6 +108,48 @@ class Crawler:
             ConfigError: not a coroutine function, or there is one already.
         """
         self._handlers.register_on_failed(function)
+        return function
+
+    def login(self, *sessions: str) -> Callable[[L], L]:
+        """Register an `async def` function that logs these sessions in; without names, all others.
+
+        It gets the Playwright page and a `LoginSession`. When it returns, the session counts as logged in. For profiles
+        whose `login` has no recipe.
+
+        Raises:
+            ConfigError: not a coroutine function, or a session has one already.
+        """
+
+        def register(function: L) -> L:
+            self._handlers.register_for_sessions(self._session_code.logins, names=sessions, function=function)
+            return function
+
+        return register
+
+    def logged_out(self, *sessions: str) -> Callable[[C], C]:
+        """Register an `async def` that gets the page and tells whether it shows that its session is logged out.
+
+        Raises:
+            ConfigError: not a coroutine function, or a session has one already.
+        """
+
+        def register(function: C) -> C:
+            self._handlers.register_for_sessions(self._session_code.logged_out, names=sessions, function=function)
+            return function
+
+        return register
+
+    def proxy(self, function: ProxyFunction) -> ProxyFunction:
+        """Register a function that gives a session the URL of its proxy; None for none.
+
+        It gets the session's name and how many proxies that had before: 0 at first, more when one has failed.
+
+        Raises:
+            ConfigError: there is one already.
+        """
+        if self._proxy is not None:
+            raise ConfigError("two functions give proxies; a crawler has one")
+        self._proxy = function
         return function
 
     # --- running -------------------------------------------------------------------------------------------------
@@ -202,6 +258,7 @@ class Crawler:
             clock=self._clock,
             on_event=self._on_event,
             open_pool=self._open_pool,
+            sessions=self._open_sessions(),
             after=None if self._entered else self._close_pool,
             sinks=self._sinks,
             job=self._job,
@@ -209,17 +266,32 @@ class Crawler:
         self._run = Run(parts, seeds, before=before, buffered=buffered)
         return self._run
 
+    def _open_sessions(self) -> Sessions:
+        """Return who this crawler is; made at its first run, when all user code is registered."""
+        if self._sessions is None:
+            config = self.config
+            base = ContextOptions(
+                extra=config.browser.context_options, keep_tab_storage=config.pool.tab_storage == "keep"
+            )
+            parts = SessionsParts(
+                config=config.sessions,
+                directory=config.output / "sessions" if config.output is not None else None,
+                base=base,
+                start_relay=_start_relay,
+                code=self._session_code,
+                proxy=self._proxy,
+            )
+            self._sessions = Sessions(parts, clock=self._clock, emit=self._emit)
+        return self._sessions
+
     async def _open_pool(self) -> Pool:
         if self._pool is None:
             config = self.config
-            options = ContextOptions(
-                extra=config.browser.context_options, keep_tab_storage=config.pool.tab_storage == "keep"
-            )
             pool = Pool(
                 self._launch or self._playwright(),
                 config=config.pool,
                 size=PoolSize(pages_max=config.pages_max, contexts_max=config.contexts_max),
-                context_options=lambda _session: options,
+                keeper=self._open_sessions().keeper,
                 clock=self._clock,
                 emit=self._emit,
             )
@@ -240,6 +312,8 @@ class Crawler:
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.close(limit_s=self.config.pool.close_limit_s)
+        if self._sessions is not None:
+            await self._sessions.close()
 
     def _emit(self, event: Event) -> None:
         """Hand an event of the pool or the browser to the run that is going on."""
@@ -248,3 +322,11 @@ class Crawler:
         else:
             with suppress(Exception):  # somebody else's code; a run's log would tell, but there is no run
                 self._on_event(redacted(event))
+
+
+async def _start_relay(url: str) -> Relay:
+    from browsercrawl.net import ProxyRelay, Upstream  # noqa: PLC0415 - most crawls have no proxy
+
+    relay = ProxyRelay(Upstream.parse(url))
+    await relay.start()
+    return relay

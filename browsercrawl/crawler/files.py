@@ -11,7 +11,7 @@ from pathlib import Path
 
 from browsercrawl.clock import Clock
 from browsercrawl.config import CrawlerConfig
-from browsercrawl.frontier import Frontier, MemoryFrontier
+from browsercrawl.frontier import Frontier, MemoryFrontier, SessionLimitOf
 from browsercrawl.output import ResultFile, RunDirectory, Space
 from browsercrawl.politeness import slot_rules
 
@@ -39,8 +39,18 @@ class RunFiles:
     returned: int = 0
 
 
+def _no_limit(_session: str) -> int | None:
+    return None
+
+
 async def open_run(
-    stack: AsyncExitStack, config: CrawlerConfig, *, clock: Clock, space: Space, job: str | None = None
+    stack: AsyncExitStack,
+    config: CrawlerConfig,
+    *,
+    clock: Clock,
+    space: Space,
+    session_limit_of: SessionLimitOf = _no_limit,
+    job: str | None = None,
 ) -> RunFiles:
     """Make what a run works on; or open what `config.output` holds, if `config.resume` says so.
 
@@ -49,6 +59,7 @@ async def open_run(
         config: of the run.
         clock: of the run.
         space: is told when the store waits for room on the disk.
+        session_limit_of: gives each session's room.
         job: the job of a new run as it was written, to resume it by; None: it belongs to a Python program.
 
     Raises:
@@ -57,7 +68,7 @@ async def open_run(
     """
     if config.output is None:
         begun = {"started_at": clock.utc().isoformat()}
-        return RunFiles(run_id=_new_id(), frontier=_in_memory(stack, config, clock), notes=begun)
+        return RunFiles(run_id=_new_id(), frontier=_in_memory(stack, config, clock, session_limit_of), notes=begun)
     from browsercrawl.frontier.sqlite import (  # noqa: PLC0415 - `import browsercrawl` must not load sqlite3
         SqliteFrontier,
         StoreOptions,
@@ -78,6 +89,7 @@ async def open_run(
         options=StoreOptions(
             requests_max=config.links.max_requests,
             host_requests_max=config.links.max_per_host,
+            session_limit_of=session_limit_of,
             on_full=_on_full(space, directory.store),
             given_up=space.given_up,
         ),
@@ -103,12 +115,15 @@ async def open_run(
     )
 
 
-def _in_memory(stack: AsyncExitStack, config: CrawlerConfig, clock: Clock) -> Frontier:
+def _in_memory(
+    stack: AsyncExitStack, config: CrawlerConfig, clock: Clock, session_limit_of: SessionLimitOf
+) -> Frontier:
     frontier = MemoryFrontier(
         clock=clock,
         rules_of=slot_rules(config.host),
         requests_max=config.links.max_requests,
         host_requests_max=config.links.max_per_host,
+        session_limit_of=session_limit_of,
     )
     stack.push_async_callback(frontier.close)
     return frontier

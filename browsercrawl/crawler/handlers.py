@@ -1,7 +1,8 @@
 """User code by label: what `@crawler.handler` and `@crawler.on_failed` register."""
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from browsercrawl.errors import ConfigError, UnknownLabel
 from browsercrawl.result import Result
@@ -17,6 +18,23 @@ class HandlerTable:
     def __init__(self) -> None:
         self.on_failed: OnFailed | None = None
         self._by_label: dict[str | None, Handler] = {}
+
+    def register_for_sessions(
+        self, functions: dict[str | None, Any], *, names: Sequence[str], function: Callable[..., Any]
+    ) -> None:
+        """Add user code for sessions; no name: for all that have none of their own.
+
+        Raises:
+            ConfigError: it is no coroutine function, or a session has one already.
+        """
+        if any(callable(name) for name in names):
+            raise ConfigError(f"write parentheses in the decorator above {_name(function)}")
+        self._check(function)
+        for name in names or (None,):
+            if name in functions:
+                whose = "all sessions" if name is None else f"session {name!r}"
+                raise ConfigError(f"two functions for {whose}: {_name(functions[name])} and {_name(function)}")
+            functions[name] = function
 
     def register(self, label: str | None, handler: Handler) -> None:
         """Add a handler.

@@ -38,6 +38,7 @@ from browsercrawl.output import (
 from browsercrawl.pool import Pool
 from browsercrawl.redaction import redact_text
 from browsercrawl.result import Artifact, Result
+from browsercrawl.sessions import Sessions
 from browsercrawl.version import VERSION
 from browsercrawl.visit import CapturedFile, Visitor
 
@@ -54,6 +55,7 @@ class RunParts:
 
     Attributes:
         open_pool: returns the crawler's pool, started.
+        sessions: who the crawl is; opened and kept in that pool.
         after: awaited at the run's end, by a crawler that keeps nothing warm.
         sinks: get each result's record.
         job: the job as it was written, kept with a new run.
@@ -64,6 +66,7 @@ class RunParts:
     clock: Clock
     on_event: Emit
     open_pool: Callable[[], Awaitable[Pool]]
+    sessions: Sessions
     after: Callable[[], Awaitable[None]] | None
     sinks: Sequence[Sink] = ()
     job: str | None = None
@@ -216,7 +219,7 @@ class Run:
         """Return how the run stands, or how it ended."""
         if self._state is not RunState.OVER and self._pool is not None and self._account is not None:
             active = self._dispatcher.active if self._dispatcher else 0
-            self._last_status = self._account.status(self._pool, active=active)
+            self._last_status = self._account.status(self._pool, active=active, sessions=self._parts.sessions)
         return self._last_status
 
     # --- the run itself --------------------------------------------------------------------------------------------
@@ -275,8 +278,16 @@ class Run:
 
     async def _carry_out(self, stack: AsyncExitStack) -> None:
         parts, config = self._parts, self._parts.config
+        parts.sessions.begin_run()
         self._space = Space(clock=parts.clock, emit=self.emit, on_change=self._wake)
-        self._files = files = await open_run(stack, config, clock=parts.clock, space=self._space, job=parts.job)
+        self._files = files = await open_run(
+            stack,
+            config,
+            clock=parts.clock,
+            space=self._space,
+            session_limit_of=parts.sessions.roster.claims_max,
+            job=parts.job,
+        )
         stack.callback(self._leave_directory, files)
         self._log = EventLog(
             run_id=files.run_id,
@@ -376,6 +387,7 @@ class Run:
             visitor=visitor,
             sink=RunSink(projection=projection, buffer=self._buffer, failures=failures, on_result=account.count),
             handlers=parts.handlers,
+            sessions=parts.sessions,
             clock=parts.clock,
             emit=self.emit,
             store_file=store_file if artifacts else None,
@@ -452,6 +464,8 @@ class Run:
     def _detail(self) -> str | None:
         if self._dispatcher is None or self._stop_detail is not None:
             return self._stop_detail
+        if self._dispatcher.paused_sessions:
+            return self._dispatcher.paused_detail
         if self._dispatcher.input_left:
             return f"max_requests ({self._parts.config.links.max_requests}) was reached; further input was not read"
         return self._dispatcher.stop_reason

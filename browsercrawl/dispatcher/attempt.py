@@ -6,14 +6,25 @@ cancelled, because a committed request without a delivered result would be lost.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from math import inf
 from typing import Any, TypeVar
 
 from browsercrawl.config import CrawlerConfig
+from browsercrawl.dispatcher.identities import Identities, loop_time
 from browsercrawl.dispatcher.links import LINK, LinkFollower
-from browsercrawl.dispatcher.settle import Again, Ending, Finished, History, decide, error_info, result_of
+from browsercrawl.dispatcher.settle import (
+    Again,
+    Ending,
+    Extenuation,
+    Finished,
+    History,
+    decide,
+    error_info,
+    result_of,
+)
 from browsercrawl.dispatcher.wiring import Wiring
 from browsercrawl.errors import (
     BrowserCrashed,
@@ -26,6 +37,7 @@ from browsercrawl.errors import (
     InputError,
     InternalError,
     PageCrashed,
+    SessionError,
     disposition_of,
 )
 from browsercrawl.events import (
@@ -37,11 +49,11 @@ from browsercrawl.events import (
     VisitStarted,
     VisitSucceeded,
 )
-from browsercrawl.frontier import Claim, HostUpdate, Verdict
+from browsercrawl.frontier import Claim, Cost, HostUpdate, Verdict
 from browsercrawl.politeness import VisitGaps, host_deferral_s, retry_after_s, retry_delay_s, slot_rules
 from browsercrawl.pool import Lease
 from browsercrawl.request import Request
-from browsercrawl.result import Artifact, Outcome, Phase, Timings
+from browsercrawl.result import Artifact, Outcome, Phase, SkipReason, Timings
 from browsercrawl.urls import shown
 from browsercrawl.visit import NO_RULE, PhaseTimes, VisitOutcome, VisitPlan
 
@@ -58,9 +70,10 @@ class Attempts:
         stop_reason: what the handler said that asked for the end of the run; None while none did.
     """
 
-    def __init__(self, wiring: Wiring, config: CrawlerConfig) -> None:
+    def __init__(self, wiring: Wiring, config: CrawlerConfig, *, identities: Identities) -> None:
         self.stop_reason: str | None = None
         self._w = wiring
+        self._identities = identities
         self._config = config
         self._links = LinkFollower(config.links)
         self._gaps = VisitGaps(slot_rules(config.host))
@@ -79,25 +92,39 @@ class Attempts:
         """
         asked_at = self._w.clock.now()
         history = History.of(claim)
+        outcome: VisitOutcome | None = None
         try:
             plan = self._plan(claim.request)
+            await self._identities.prepare(claim.request)
             lease = await self._acquire(claim.request)
         except BrowsercrawlError as error:
             if disposition_of(error) is Disposition.STOP:
                 raise
             outcome = VisitOutcome(phase=Phase.LEASE, times=PhaseTimes(), error=error)
             history.add(claim, outcome, lease_s=self._w.clock.now() - asked_at)
+            await self._identities.unserved(claim.request, error)
             await finish(self._settle(claim, outcome, history, alone=alone))
             return
         condemned: str | None = "cancelled"
         try:
             lease_s = self._w.clock.now() - asked_at
+            epoch = self._identities.epoch_of(claim.request)
             outcome = await self._visit(claim, lease, plan, history)
             condemned = outcome.condemned
             history.add(claim, outcome, lease_s=lease_s)
-            await finish(self._settle(claim, outcome, history, alone=alone))
+            await finish(self._settle(claim, outcome, history, alone=alone, epoch=epoch))
         finally:
-            await finish(lease.release(condemned=condemned))
+            await finish(self._hand_back(claim, lease, outcome, condemned=condemned))
+
+    async def _hand_back(
+        self, claim: Claim, lease: Lease, outcome: VisitOutcome | None, *, condemned: str | None
+    ) -> None:
+        """Release a lease; what its visit has left for the session is kept before."""
+        try:
+            if condemned is None and outcome is not None and not isinstance(outcome.error, SessionError):
+                await self._identities.keep(claim.request, lease)
+        finally:
+            await lease.release(condemned=condemned)
 
     def _plan(self, request: Request) -> VisitPlan:
         rules = self._config.rules
@@ -106,7 +133,9 @@ class Attempts:
         if rule.handler is not None and (label is None or rule.label is not None):
             label = rule.handler
         handler = self._w.handlers.of(label)
-        return VisitPlan.of(request, self._config.visit, rule=rule, handler=handler, follow=self._links.follows)
+        plan = VisitPlan.of(request, self._config.visit, rule=rule, handler=handler, follow=self._links.follows)
+        check = self._identities.check_of(request)
+        return plan if check is None else replace(plan, check=check)
 
     async def _acquire(self, request: Request) -> Lease:
         isolation = request.isolation or self._config.pool.isolation
@@ -117,6 +146,7 @@ class Attempts:
         history.politeness_s += await self._keep_gap(request.address.host)
         self._w.emit(VisitStarted(request_id=request.id, url=request.url, attempt=claim.attempt, lease_id=lease.id))
         history.started_at = history.started_at or self._w.clock.utc()
+        began_at = loop_time()
         try:
             outcome = await self._w.visitor.visit(lease.page, plan)
         except Exception as error:  # noqa: BLE001 - the task boundary: a bug of ours is recorded, the run goes on
@@ -134,23 +164,31 @@ class Attempts:
             # Whatever the visit saw, it saw it because its browser or its context was gone.
             lost.__cause__ = outcome.error
             return VisitOutcome(phase=outcome.phase, times=outcome.times, error=lost, condemned=lost.kind)
-        return outcome
+        blamed = self._identities.blamed(request, outcome.error, since=began_at, history=history)
+        return outcome if blamed is outcome.error else replace(outcome, error=blamed)
 
-    async def _settle(self, claim: Claim, outcome: VisitOutcome, history: History, *, alone: bool) -> None:
-        error = outcome.error
+    async def _settle(
+        self, claim: Claim, outcome: VisitOutcome, history: History, *, alone: bool, epoch: int | None = None
+    ) -> None:
+        """Settle an attempt; `epoch`: the login that its session was in, None: there was no visit."""
+        error, extra = outcome.error, None
         shared = self._is_fate_shared(outcome)
         if shared and alone:
             # A page that was visited before may have crashed late, and taken this one along: believed once.
             shared = isinstance(error, PageCrashed) and history.deaths_alone == 0
         if alone and error is not None and (shared or disposition_of(error) is Disposition.PUT_BACK):
             history.deaths_alone += 1
+        if shared:
+            extra = Extenuation.SHARED_FATE
+        elif epoch is not None and await self._identities.heed(claim.request, outcome, epoch=epoch, history=history):
+            extra = Extenuation.SESSION_REPLACED
         decision = decide(
             error,
             claim,
             attempts_max=self._config.retry.retries + 1,
-            deaths_alone=history.deaths_alone,
+            history=history,
             deaths_max=self._config.retry.stalls_max,
-            shared_fate=shared,
+            extra=extra,
         )
         if error is not None:
             self._tell_failure(claim, outcome, error, decision)
@@ -197,9 +235,9 @@ class Attempts:
 
     async def _again(self, claim: Claim, decision: Again, history: History, host: HostUpdate | None) -> None:
         # Also when its host is deferred: that pause may be none at all, and the two pass together.
-        delay_s = retry_delay_s(self._config.retry, claim.attempt) if decision.spent else 0.0
+        delay_s = retry_delay_s(self._config.retry, claim.attempt) if decision.cost is Cost.ATTEMPT else 0.0
         memo = history.memo()
-        await self._w.frontier.release(claim, delay_s=delay_s, spent=decision.spent, memo=memo, host=host)
+        await self._w.frontier.release(claim, delay_s=delay_s, cost=decision.cost, memo=memo, host=host)
         self._w.emit(
             RetryScheduled(
                 request_id=claim.request.id,
@@ -256,11 +294,17 @@ class Attempts:
     def _children(self, request: Request, outcome: VisitOutcome) -> tuple[list[Request], dict[str, int]]:
         """Return the requests that a visit found, and how many links were left out, by `link.<reason>`."""
         found = outcome.snapshot.links if outcome.snapshot and self._links.follows else ()
-        if not (found or outcome.found_links):
-            return list(outcome.requests), {}
-        final_url = outcome.snapshot.url if outcome.snapshot else request.url
-        links, left_out = self._links.requests(request, final_url, links=found, asked_for=outcome.found_links)
-        return [*outcome.requests, *links], {f"{LINK}{reason}": number for reason, number in left_out.items()}
+        children, left_out = list(outcome.requests), Counter[SkipReason]()
+        if found or outcome.found_links:
+            final_url = outcome.snapshot.url if outcome.snapshot else request.url
+            links, left_out = self._links.requests(request, final_url, links=found, asked_for=outcome.found_links)
+            children += links
+        if not self._identities.is_plain:
+            children = [self._identities.assigned(child, parent=request.session) for child in children]
+        admitted = [child for child in children if self._identities.admits(child)]
+        if len(admitted) < len(children):
+            left_out[SkipReason.SESSION_DOMAIN] += len(children) - len(admitted)
+        return admitted, {f"{LINK}{reason}": number for reason, number in left_out.items()}
 
     def announce(self, requests: Sequence[Request], verdicts: Sequence[Verdict]) -> None:
         """Tell the log which of these requests were stored."""

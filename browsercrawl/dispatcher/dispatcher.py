@@ -16,6 +16,7 @@ from itertools import count
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.dispatcher.attempt import Attempts, finish
 from browsercrawl.dispatcher.feed import Batch, Seed, Seeds, batches, request_of
+from browsercrawl.dispatcher.identities import Identities
 from browsercrawl.dispatcher.settle import Ending, failed_input, result_of
 from browsercrawl.dispatcher.wiring import Wiring
 from browsercrawl.errors import BrowsercrawlError, InputError, InvalidURL
@@ -23,16 +24,23 @@ from browsercrawl.events import Event, RequestRefused, RequestSkipped
 from browsercrawl.frontier import Claim, Refusal, Verdict
 from browsercrawl.request import Request
 from browsercrawl.result import Outcome, Result, SkipReason
+from browsercrawl.sessions import Session
 from browsercrawl.urls import fingerprint
 
 FEED_WINDOW = 1_000
 """Seeds wait in the frontier up to this many; further input is not pulled before."""
+
+PARKED_WINDOW = 20_000
+"""So many more may wait for their sessions, so that one which is paused does not keep others from being fed."""
 
 FEED_END_S = 5.0
 """An input gets so long to end after its cancellation."""
 
 SUSPECT_STALLS = 2
 """A request put back so often is visited alone."""
+
+NAMES_SHOWN = 5
+"""Sessions named in one sentence."""
 
 _TOO_MANY = {Verdict.FULL: SkipReason.MAX_REQUESTS, Verdict.HOST_FULL: SkipReason.MAX_PER_HOST}
 
@@ -46,7 +54,8 @@ class Dispatcher:
     def __init__(self, wiring: Wiring, config: CrawlerConfig) -> None:
         self._w = wiring
         self._config = config
-        self._attempts = Attempts(wiring, config)
+        self._identities = Identities(wiring)
+        self._attempts = Attempts(wiring, config, identities=self._identities)
         self._wake = asyncio.Event()
         self._visits: dict[asyncio.Task[None], Claim] = {}
         self._suspects: list[Claim] = []
@@ -74,6 +83,19 @@ class Dispatcher:
     def input_left(self) -> bool:
         """The frontier was full, and further input was not read."""
         return self._input_left
+
+    @property
+    def paused_sessions(self) -> list[Session]:
+        """Sessions that wait for their user."""
+        return self._identities.paused()
+
+    @property
+    def paused_detail(self) -> str:
+        """Which sessions are paused, and why the first is."""
+        paused = self.paused_sessions
+        names = ", ".join(session.name for session in paused[:NAMES_SHOWN])
+        more = f" and {len(paused) - NAMES_SHOWN} more" if len(paused) > NAMES_SHOWN else ""
+        return f"paused: {names}{more}; {paused[0].name}: {paused[0].reason}" if paused else ""
 
     def take_pulled(self) -> bool:
         """Tell whether input was pulled since the last call: a plain iterable that blocks holds the event loop."""
@@ -145,14 +167,14 @@ class Dispatcher:
 
     async def _wait_for_feed_room(self) -> None:
         # A seed that is refused at once is a result as well: without room for those nothing is pulled either.
-        while self._waiting() >= FEED_WINDOW or not self._w.sink.has_room():
+        while self._is_window_full() or not self._w.sink.has_room():
             self._feed_room.clear()
             await self._feed_room.wait()
         await asyncio.sleep(0)
 
-    def _waiting(self) -> int:
+    def _is_window_full(self) -> bool:
         counts = self._w.frontier.counts()
-        return counts.queued + counts.waiting + counts.retrying
+        return counts.queued + counts.waiting + counts.retrying >= FEED_WINDOW or counts.parked >= PARKED_WINDOW
 
     async def _schedule_seeds(self, batch: Batch) -> bool:
         """Store a batch of seeds and how far the input was read; returns whether the frontier takes more."""
@@ -162,7 +184,11 @@ class Dispatcher:
             try:
                 if isinstance(seed, InputError):
                     raise seed
-                requests.append(request_of(seed, self._config.links))
+                request = self._identities.assigned(request_of(seed, self._config.links))
+                if self._identities.admits(request):
+                    requests.append(request)
+                else:
+                    self._skip(refused, request, SkipReason.SESSION_DOMAIN)
             except (InputError, InvalidURL) as error:
                 self._refuse(refused, seed, error)
         verdicts = await self._w.frontier.schedule(requests, again=batch.again)
@@ -200,6 +226,7 @@ class Dispatcher:
             if self.stopping:
                 await self._drain()
                 return
+            await self._identities.reopen()
             room = self._room()
             if room > 0:
                 claims = await self._w.frontier.claim(
@@ -208,17 +235,26 @@ class Dispatcher:
                 self._begin(claims)
                 self._feed_room.set()
             self._begin_suspect()
-            if self._is_done():
+            ready_in_s = await self._w.frontier.ready_in() if self._room() > 0 else None
+            if self._is_done(ready_in_s):
                 return
-            await self._sleep(await self._w.frontier.ready_in() if self._room() > 0 else None)
+            await self._sleep(_first(ready_in_s, self._identities.reopens_in_s))
 
     def _room(self) -> int:
         if self._suspects or self._suspect_running or not self._w.sink.has_room():
             return 0
         return self._w.pool.limit - len(self._visits)
 
-    def _is_done(self) -> bool:
-        return self._fed and not self._visits and not self._suspects and self._w.frontier.counts().open == 0
+    def _is_done(self, ready_in_s: float | None) -> bool:
+        if self._visits or self._suspects or self._wake.is_set():
+            return False
+        counts = self._w.frontier.counts()
+        if counts.open == 0:
+            return self._fed
+        if ready_in_s is not None or self._identities.reopens_in_s is not None or not self._w.sink.has_room():
+            return False
+        # Nothing will happen by itself: what is left waits for sessions that are paused.
+        return bool(self.paused_sessions) and (self._fed or counts.parked >= PARKED_WINDOW)
 
     async def _sleep(self, limit_s: float | None) -> None:
         if limit_s is None:
@@ -280,3 +316,8 @@ class Dispatcher:
                 task.cancel()
             await asyncio.wait(self._visits)
         await self._w.visitor.close()
+
+
+def _first(*times: float | None) -> float | None:
+    """Return the earliest of the times that there are."""
+    return min((time for time in times if time is not None), default=None)

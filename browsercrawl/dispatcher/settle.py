@@ -4,15 +4,29 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from enum import Enum
 
 from browsercrawl.errors import BrowsercrawlError, Disposition, ErrorKind, disposition_of
-from browsercrawl.frontier import Claim
+from browsercrawl.frontier import Claim, Cost
 from browsercrawl.request import Request
 from browsercrawl.result import Artifact, ErrorInfo, Outcome, Phase, Result, Timings
 from browsercrawl.visit import VisitOutcome
 
 SPENDING = frozenset({Disposition.RETRY_SAME, Disposition.RETRY_FRESH, Disposition.DEFER_HOST})
 """Dispositions that lead to another attempt and spend one."""
+
+
+LOGOUTS_MAX = 2
+"""A page that shows its session as logged out right after so many logins is one that the account may not see."""
+
+
+class Extenuation(Enum):
+    """What puts a failure in another light."""
+
+    SHARED_FATE = "shared_fate"
+    """Another page of the same renderer may have brought it about."""
+    SESSION_REPLACED = "session_replaced"
+    """The site refused the session, and another has taken its place."""
 
 
 @dataclass(slots=True)
@@ -22,6 +36,8 @@ class History:
     Attributes:
         started_at: when its first visit began; None: no page was had yet.
         deaths_alone: how often the browser died while this request was visited alone.
+        logouts: how often its page showed a session as logged out that had been logged in just before.
+        proxy_failures: how often a proxy failed under it.
     """
 
     started_at: datetime | None = None
@@ -33,6 +49,8 @@ class History:
     handle_s: float = 0.0
     capture_s: float = 0.0
     deaths_alone: int = 0
+    logouts: int = 0
+    proxy_failures: int = 0
 
     @classmethod
     def of(cls, claim: Claim) -> "History":
@@ -75,10 +93,10 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """The request will be visited again; `spent` tells whether an attempt was used up."""
+    """The request will be visited again."""
 
     disposition: Disposition
-    spent: bool
+    cost: Cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +111,9 @@ def decide(
     claim: Claim,
     *,
     attempts_max: int,
-    deaths_alone: int,
+    history: History,
     deaths_max: int,
-    shared_fate: bool = False,
+    extra: "Extenuation | None" = None,
 ) -> Again | Finished:
     """Decide what becomes of a request whose visit ended with this error, or without one.
 
@@ -103,19 +121,23 @@ def decide(
         error: None for success.
         claim: tells which attempt it was.
         attempts_max: visits a request may have in all.
-        deaths_alone: browser deaths while it was visited alone, this one included.
-        deaths_max: so many of them end it.
-        shared_fate: another page of the same renderer may have brought the error about.
+        history: of its visits, this one included.
+        deaths_max: so many deaths of the browser, while it was visited alone, end it.
+        extra: what else is known about the error.
     """
     if error is None:
         return Finished(Outcome.SUCCEEDED)
-    if shared_fate:
-        return Again(Disposition.PUT_BACK, spent=False)
+    if extra is Extenuation.SHARED_FATE:
+        return Again(Disposition.PUT_BACK, Cost.STALL)
     disposition = disposition_of(error)
     if disposition is Disposition.PUT_BACK:
-        return Finished(Outcome.FAILED) if deaths_alone >= deaths_max else Again(disposition, spent=False)
+        return Finished(Outcome.FAILED) if history.deaths_alone >= deaths_max else Again(disposition, Cost.STALL)
+    if disposition is Disposition.PAUSE_SESSION:
+        return Finished(Outcome.FAILED) if history.logouts >= LOGOUTS_MAX else Again(disposition, Cost.NOTHING)
+    if extra is Extenuation.SESSION_REPLACED:
+        disposition = Disposition.RETRY_FRESH
     if disposition in SPENDING and claim.attempt < attempts_max:
-        return Again(disposition, spent=True)
+        return Again(disposition, Cost.ATTEMPT)
     return Finished(Outcome.FAILED)
 
 

@@ -9,6 +9,7 @@ from browsercrawl.events import Emit
 from browsercrawl.frontier import Frontier, Record
 from browsercrawl.pool import Pool
 from browsercrawl.result import Artifact, Result
+from browsercrawl.sessions import Sessions
 from browsercrawl.visit import CapturedFile, Handler, Visitor
 
 
@@ -55,6 +56,7 @@ class Wiring:
     visitor: Visitor
     sink: ResultSink
     handlers: Handlers
+    sessions: Sessions
     clock: Clock
     emit: Emit
     store_file: StoreFile | None = None

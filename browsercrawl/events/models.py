@@ -5,6 +5,7 @@ by the writer. URLs and messages are redacted by the log, not by the emitter: th
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Literal
 
@@ -282,6 +283,103 @@ class PageKilled(Event):
     took_s: float
 
 
+class SessionLoginStarted(Event):
+    """A session is being logged in; nothing else of it is visited meanwhile."""
+
+    name = "session.login_started"
+    session: str
+    login: int
+
+
+class SessionLoggedIn(Event):
+    """A session is logged in: its `login`-th."""
+
+    name = "session.logged_in"
+    session: str
+    login: int
+    took_s: float
+
+
+class SessionLoginFailed(Event):
+    """A login failed, `tries` times in a row now. `artifact` is a picture of what the page showed."""
+
+    name = "session.login_failed"
+    level = Level.WARNING
+    session: str
+    kind: ErrorKind
+    message: str
+    tries: int
+    again_in_s: float | None
+    artifact: str | None = None
+
+
+class SessionExpired(Event):
+    """A page shows that the session is logged out; what is open of it is visited again after its next login."""
+
+    name = "session.expired"
+    session: str
+    login: int
+    url: str
+    reason: str
+
+
+class SessionPaused(Event):
+    """A session cannot go on: its requests wait until the run is resumed."""
+
+    name = "session.paused"
+    level = Level.ERROR
+    session: str
+    reason: str
+
+
+class SessionHibernated(Event):
+    """The state of a session was saved, and its context closes; `kept` counts cookies and origins with storage."""
+
+    name = "session.hibernated"
+    session: str
+    complete: bool
+    kept: int
+    took_s: float
+
+
+class SessionRevived(Event):
+    """A context is opened from the saved state of its session."""
+
+    name = "session.revived"
+    session: str
+    login: int
+    kept: int
+    state_age_s: float | None
+
+
+class SessionRetired(Event):
+    """A session was refused by the site: its cookies and its proxy were thrown away, a new one has its name."""
+
+    name = "session.retired"
+    level = Level.WARNING
+    session: str
+    reason: str
+
+
+class SessionSaveFailed(Event):
+    """The state of a session could not be written; it is kept in memory."""
+
+    name = "session.save_failed"
+    level = Level.ERROR
+    session: str
+    message: str
+
+
+class SessionProxyChanged(Event):
+    """A session's proxy failed or was banned; it has another now, or waits until one has rested (`again_in_s`)."""
+
+    name = "session.proxy_changed"
+    level = Level.WARNING
+    session: str
+    reason: str
+    again_in_s: float | None
+
+
 class HostDeferred(Event):
     """A host asked for a pause; its requests wait."""
 
@@ -329,13 +427,37 @@ class LogDegraded(Event):
     reason: str
 
 
+class SessionHealth(BaseModel):
+    """How a session does.
+
+    Attributes:
+        phase: `out` (not logged in), `logging_in`, `in`, or `paused`.
+        pages: visits that succeeded.
+        failures: visits that failed, whatever for.
+        state_age_s: since its state was saved.
+        reason: why it is paused.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    session: str
+    phase: str
+    pages: int = 0
+    failures: int = 0
+    logins: int = 0
+    last_login: datetime | None = None
+    state_age_s: float | None = None
+    reason: str | None = None
+
+
 class Status(Event):
-    """How the run stands; sent every few seconds and once at the end."""
+    """How the run stands; sent every few seconds and once at the end. `parked` requests wait for their session."""
 
     name = "status"
     queued: int = 0
     active: int = 0
     waiting: int = 0
+    parked: int = 0
     retrying: int = 0
     succeeded: int = 0
     failed: int = 0
@@ -351,6 +473,8 @@ class Status(Event):
     contexts: int = 0
     pages: int = 0
     elapsed_s: float = 0.0
+    sessions_paused: int = 0
+    sessions: list[SessionHealth] = []
 
     def __str__(self) -> str:
         """Return a table for people: one line per group of numbers."""
@@ -358,9 +482,15 @@ class Status(Event):
         rows = (
             ("finished", f"{self.succeeded} succeeded, {self.failed} failed, {self.skipped} skipped"),
             ("open", f"{self.active} active (limit {self.limit}), {self.queued} queued"),
-            ("held back", f"{self.waiting} waiting for their host, {self.retrying} for a retry"),
+            (
+                "held back",
+                f"{self.waiting} waiting for their host, {self.parked} for their session, {self.retrying} for a retry",
+            ),
             ("browser", f"{self.browsers} browsers, {self.contexts} contexts, {self.pages} pages"),
             ("speed", f"{self.pages_per_s:.1f} pages/s, {self.elapsed_s:.0f} s so far"),
             ("memory", f"{self.memory_used_bytes / gib:.2f} of {self.memory_limit_bytes / gib:.2f} GiB"),
         )
-        return "\n".join(f"{name:<10} {text}" for name, text in rows)
+        told = [f"{name:<10} {text}" for name, text in rows]
+        if self.sessions_paused:
+            told.append(f"{'sessions':<10} {self.sessions_paused} paused")
+        return "\n".join(told)

@@ -2,6 +2,7 @@
 
 from browsercrawl.frontier.interface import (
     Claim,
+    Cost,
     Frontier,
     FrontierCounts,
     HostUpdate,
@@ -9,6 +10,7 @@ from browsercrawl.frontier.interface import (
     Record,
     Refusal,
     RulesOf,
+    SessionLimitOf,
     SlotRules,
     Verdict,
 )
@@ -16,6 +18,7 @@ from browsercrawl.frontier.memory import MemoryFrontier
 
 __all__ = [
     "Claim",
+    "Cost",
     "Frontier",
     "FrontierCounts",
     "HostUpdate",
@@ -24,6 +27,7 @@ __all__ = [
     "Record",
     "Refusal",
     "RulesOf",
+    "SessionLimitOf",
     "SlotRules",
     "Verdict",
 ]

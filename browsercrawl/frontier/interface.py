@@ -7,9 +7,11 @@ Life of a request here:
                    ├──── release ─────┤   (a retry or a put-back; with a pause, it is retrying until that is over)
                    └──── expiry ──────┘   (its owner is taken for dead)
 
-Requests wait in *lanes*, one per host:port and session, in priority order. A lane is ready when its *slot* (its
-host:port) has room: fewer than `concurrency_max` of its requests claimed, the delay since its last claim over, and the
-host not deferred. `claim` takes from ready lanes only, so nothing that waits for politeness occupies a page.
+Requests wait in *lanes*, one per host:port and session, in priority order. A lane is ready when its slot and its
+session both have room. Its *slot* (its host:port) has: fewer than `concurrency_max` of its requests claimed, the delay
+since its last claim over, and the host not deferred. Its *session* has: fewer than its limit of its requests claimed,
+on all hosts together; a limit of 0 holds it. Requests queued in lanes whose session has none are *parked*. `claim`
+takes from ready lanes only, so nothing that waits for politeness or for a session occupies a page.
 
 Time passes for a store only when it is called: what has come due meanwhile (a pause, a delay, an expiry) then counts
 from the instant at which it was due. So how often a store is asked changes nothing.
@@ -46,6 +48,17 @@ REFUSED = frozenset({Verdict.FULL, Verdict.HOST_FULL})
 """There was no room."""
 
 
+class Cost(StrEnum):
+    """What giving a request back with `release` counts for."""
+
+    ATTEMPT = "attempt"
+    """An attempt was spent: a retry."""
+    STALL = "stall"
+    """A put-back: a stall is counted, and it goes behind all requests without stalls."""
+    NOTHING = "nothing"
+    """A put-back for which it is not to blame: it keeps its place in its lane, as if it had not been claimed."""
+
+
 class SlotRules(Protocol):
     """Restraint towards one host:port; `politeness` implements it, and the two know nothing else of each other."""
 
@@ -61,6 +74,10 @@ class SlotRules(Protocol):
 RulesOf = Callable[[str], SlotRules]
 """Gives the rules of a host:port; asked when its slot comes into being, and again if that was forgotten meanwhile or
 the run was opened anew. A store may call it in a thread of its own."""
+
+SessionLimitOf = Callable[[str], int | None]
+"""Gives the first limit of a session, by its key; asked when it is first seen unless `limit_session` told one, and
+again if it was forgotten meanwhile or the run was opened anew. A store may call it in a thread of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +143,7 @@ class Claim:
         stored_at: when the request entered the frontier, on its clock.
         queued_s: time waited since it was stored, released or its claim expired, without what counts as politeness.
         politeness_s: of that wait, its own retry pause, and the time in its lane during which the slot was held back
-            (delay, concurrency, deferral).
+            (delay, concurrency, deferral), parked or not: a slot knows nothing of sessions.
         refusals: consecutive refusals of its host when it was claimed; see `HostUpdate`.
         memo: what its last owner left with `release`; empty before, and kept when a claim expires.
     """
@@ -146,13 +163,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontierCounts:
-    """How many requests stand where. `queued + waiting + retrying + claimed + finished == stored`.
+    """How many requests stand where. `queued + waiting + parked + retrying + claimed + finished == stored`.
 
     Attributes:
         stored: all ever stored.
         queued: could go now, or wait only for their turn in a lane.
         waiting: in lanes whose slot holds them back (delay, concurrency, deferral).
-        retrying: released with a pause that is not over; then queued or waiting.
+        parked: in lanes whose session has no room, whatever their slot says.
+        retrying: released with a pause that is not over; then queued, waiting or parked.
         claimed: being visited.
         finished: completed.
         duplicates: how often a request was not stored because its id was known.
@@ -161,6 +179,7 @@ class FrontierCounts:
     stored: int
     queued: int
     waiting: int
+    parked: int
     retrying: int
     claimed: int
     finished: int
@@ -208,8 +227,8 @@ class Frontier(Protocol):
         lanes their heads compare likewise: without stalls before with; then higher priority; then, among equals,
         lanes whose session is in `warm`; then the lane whose last turn (or whose beginning) is longest ago. The lane
         that would go but for `warm` is passed over: at most 64 times between two turns of it. At most one request of
-        a slot with a delay is taken per call. The state changes here (claim counted, next instant of the slot
-        reserved), never later.
+        a slot with a delay is taken per call. The state changes here (claim counted for slot and session, next instant
+        of the slot reserved), never later.
 
         Args:
             owner: name of the caller, for fencing and for counting.
@@ -232,7 +251,7 @@ class Frontier(Protocol):
         claim: Claim,
         *,
         delay_s: float = 0.0,
-        spent: bool,
+        cost: Cost,
         memo: str | None = None,
         host: HostUpdate | None = None,
     ) -> bool:
@@ -241,8 +260,7 @@ class Frontier(Protocol):
         Args:
             claim: as given by `claim`.
             delay_s: seconds before which it may not be claimed again; the rest of its lane goes on meanwhile.
-            spent: True: an attempt was spent (a retry); False: a put-back, a stall is counted and it goes behind all
-                requests without stalls.
+            cost: what this counts for; of an expired claim the stall is counted already, and stays.
             memo: for the next claim; None: as it was.
             host: what the visit says about the host.
 
@@ -253,12 +271,23 @@ class Frontier(Protocol):
     async def defer(self, host: str, delay_s: float) -> None:
         """Hold a slot back for at least `delay_s` from now; a longer deferral that stands already stays."""
 
+    async def limit_session(self, session: str, claims_max: int | None) -> None:
+        """Set how many requests of a session may be claimed at once, on all hosts together, from now on.
+
+        Claims that exist stay valid, also when there are more. What was told holds until something else is, in all
+        stores that share a file, or until the run is opened anew.
+
+        Args:
+            session: its key; "" is the anonymous one. It need not have any requests.
+            claims_max: 0: none, it is held; None: no limit.
+        """
+
     async def ready_in(self) -> float | None:
         """Tell when a claim will succeed if nothing else happens until then.
 
         Returns:
             Seconds, exactly: 0 at once; until a delay, a deferral, a retry pause or another's claim is over; None: not
-            before something is scheduled or released.
+            before something is scheduled or released, or a session's limit is raised.
         """
 
     def counts(self) -> FrontierCounts:

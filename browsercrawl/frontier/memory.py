@@ -2,32 +2,44 @@
 
 How it keeps time without a timer: each slot knows the next instant at which it changes by itself (a delay or a pause
 is over, a claim expires), and every call first carries out, in order, what has come due since the last one. Between
-calls nothing runs. Of a finished request only the 16 bytes of its id remain; lanes go with their last request, slots
-when moreover their delay or deferral is over and their host has not refused us last.
+calls nothing runs. Of a finished request only the 16 bytes of its id remain; lanes go with their last request, sessions
+with their last lane unless a limit was told, slots when their delay or deferral is over and their host has not refused
+us last.
 """
 
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
+from typing import NamedTuple
 
 from browsercrawl.clock import Clock
+from browsercrawl.frontier.chances import Chances
 from browsercrawl.frontier.interface import (
     REFUSED,
     Claim,
+    Cost,
     FrontierCounts,
     HostUpdate,
     OutboxLine,
     Record,
     Refusal,
     RulesOf,
+    SessionLimitOf,
     SlotRules,
     Verdict,
 )
 from browsercrawl.frontier.ranking import Ranking
-from browsercrawl.frontier.slots import Entry, Lane, Slot, Standing, Tally
+from browsercrawl.frontier.slots import Entry, Lane, Session, Slot, Standing, Tally
 from browsercrawl.frontier.turns import Turns
 from browsercrawl.request import Request
+
+
+class _Terms(NamedTuple):
+    """What was asked for a batch: the rules of its new slots, the first limits of its new sessions."""
+
+    rules: dict[str, SlotRules]
+    limits: dict[str, int | None]
 
 
 class MemoryFrontier:
@@ -36,6 +48,7 @@ class MemoryFrontier:
     Args:
         clock: read once per call.
         rules_of: the restraint towards a host:port, asked when its slot comes into being.
+        session_limit_of: the first limit of a session, asked when it is first seen; None: no session has one.
         requests_max: requests stored at most, finished ones included; None: no limit.
         host_requests_max: likewise, of each host:port.
     """
@@ -45,11 +58,13 @@ class MemoryFrontier:
         *,
         clock: Clock,
         rules_of: RulesOf,
+        session_limit_of: SessionLimitOf | None = None,
         requests_max: int | None = None,
         host_requests_max: int | None = None,
     ) -> None:
         self._clock = clock
         self._rules_of = rules_of
+        self._session_limit_of = session_limit_of or (lambda _: None)
         self._requests_max = requests_max
         self._host_requests_max = host_requests_max
         self._known: set[bytes] = set()
@@ -62,10 +77,11 @@ class MemoryFrontier:
         self._tally = Tally()
         self._turns = Turns()
         self._slots: dict[str, Slot] = {}
+        self._sessions: dict[str, Session] = {}
         self._claims: dict[int, Entry] = {}
         """By token, until settled or claimed again: an expired claim is still in it."""
         self._alarms: Ranking[Slot] = Ranking("alarm")
-        self._chances: Ranking[Slot] = Ranking("chance")
+        self._chances = Chances()
         self._outbox: deque[OutboxLine] = deque()
         self._lines = 0
         self._totals: Counter[str] = Counter()
@@ -75,7 +91,7 @@ class MemoryFrontier:
         """See `Frontier.schedule`."""
         now = self._catch_up()
         duplicates = self._duplicates
-        verdicts = self._store(requests, self._rules_for(requests), now)
+        verdicts = self._store(requests, self._terms_for(requests), now)
         if again:
             self._duplicates = duplicates
         return verdicts
@@ -112,7 +128,7 @@ class MemoryFrontier:
         if entry is None:
             return None
         # Links first: the slot and lane that most of them go to are not forgotten in between.
-        verdicts = self._store(links, self._rules_for(links), now) if links else []
+        verdicts = self._store(links, self._terms_for(links), now) if links else []
         self._totals.update(f"link.{verdict}" for verdict in verdicts if verdict in REFUSED)
         self._record(record)
         self._heed(host, entry, now)
@@ -125,7 +141,7 @@ class MemoryFrontier:
         claim: Claim,
         *,
         delay_s: float = 0.0,
-        spent: bool,
+        cost: Cost,
         memo: str | None = None,
         host: HostUpdate | None = None,
     ) -> bool:
@@ -134,9 +150,10 @@ class MemoryFrontier:
         entry = self._claims.pop(claim.token, None)
         if entry is None:
             return False
-        if spent:
+        if cost is Cost.ATTEMPT:
             entry.attempt += 1
-        elif entry.standing is Standing.CLAIMED:  # else it expired, and the stall is counted already
+        # If it expired, the stall is counted already.
+        elif cost is Cost.STALL and entry.standing is Standing.CLAIMED:
             entry.stalls += 1
         if memo is not None:
             entry.memo = memo
@@ -155,13 +172,22 @@ class MemoryFrontier:
         slot.open_at = max(slot.open_at, now + delay_s)
         self._settle(slot, now)
 
+    async def limit_session(self, session: str, claims_max: int | None) -> None:
+        """See `Frontier.limit_session`."""
+        now = self._catch_up()
+        limited = self._sessions.get(session) or self._open_session(session, None)
+        had_room = limited.has_room
+        limited.claims_max, limited.is_told = claims_max, True
+        if limited.has_room is not had_room:
+            self._park(limited, now)
+
     async def ready_in(self) -> float | None:
         """See `Frontier.ready_in`."""
         now = self._catch_up()
         if self._turns.is_ready:
             return 0.0
-        slot = self._chances.first()
-        return slot.chance[0] - now if slot is not None and slot.chance is not None else None
+        chance = self._chances.first(self._claims.values())
+        return None if chance is None else chance - now
 
     def counts(self) -> FrontierCounts:
         """See `Frontier.counts`."""
@@ -171,6 +197,7 @@ class MemoryFrontier:
             stored=self._stored,
             queued=tally.queued,
             waiting=tally.waiting,
+            parked=tally.parked,
             retrying=tally.retrying,
             claimed=tally.claimed,
             finished=self._finished,
@@ -218,17 +245,21 @@ class MemoryFrontier:
             self._settle(slot, at)
         return now
 
-    def _rules_for(self, requests: Sequence[Request]) -> dict[str, SlotRules]:
-        """Ask the rules of all new slots before anything is stored: asking is what can fail."""
+    def _terms_for(self, requests: Sequence[Request]) -> _Terms:
+        """Ask the rules of all new slots and the limits of all new sessions before anything is stored: it can fail."""
         hosts = {request.address.host for request in requests}
-        return {host: self._rules_of(host) for host in hosts if host not in self._slots}
+        keys = {request.session_key for request in requests}
+        return _Terms(
+            rules={host: self._rules_of(host) for host in hosts if host not in self._slots},
+            limits={key: self._session_limit_of(key) for key in keys if key not in self._sessions},
+        )
 
-    def _store(self, requests: Sequence[Request], rules: dict[str, SlotRules], now: float) -> list[Verdict]:
+    def _store(self, requests: Sequence[Request], terms: _Terms, now: float) -> list[Verdict]:
         verdicts: list[Verdict] = []
         touched: dict[Slot, None] = {}
         for request in requests:
-            key = bytes.fromhex(request.id)
-            if key in self._known:
+            id_ = bytes.fromhex(request.id)
+            if id_ in self._known:
                 self._duplicates += 1
                 verdicts.append(Verdict.DUPLICATE)
             elif self._requests_max is not None and self._stored >= self._requests_max:
@@ -236,13 +267,15 @@ class MemoryFrontier:
             elif not self._has_room_for(host := request.address.host):
                 verdicts.append(Verdict.HOST_FULL)
             else:
-                self._known.add(key)
+                self._known.add(id_)
                 self._stored += 1
-                slot = self._slots.get(host) or self._open_slot(host, rules[host], now)
-                lane = slot.lanes.get(request.session_key)
+                slot = self._slots.get(host) or self._open_slot(host, terms.rules[host], now)
+                key = request.session_key
+                lane = slot.lanes.get(key)
                 if lane is None:
-                    lane = Lane(slot, request.session_key, turn=self._turns.next_turn())
-                    slot.lanes[lane.session] = lane
+                    session = self._sessions.get(key) or self._open_session(key, terms.limits[key])
+                    lane = slot.lanes[key] = Lane(slot, session, turn=self._turns.next_turn())
+                    session.lanes[lane] = None
                 self._move(Entry(request, lane, number=self._stored, at=now), Standing.QUEUED, now)
                 touched[slot] = None
                 verdicts.append(Verdict.STORED)
@@ -312,13 +345,40 @@ class MemoryFrontier:
         self._claims.pop(entry.token, None)
         self._finished += 1
         self._move(entry, Standing.FINISHED, now)
-        lane = entry.lane
+        lane, session = entry.lane, entry.lane.session
         if not lane.members:
-            del lane.slot.lanes[lane.session]
+            del lane.slot.lanes[session.key], session.lanes[lane]
+            if not session.lanes and not session.is_told:
+                del self._sessions[session.key]
 
     def _move(self, entry: Entry, to: Standing, at: float) -> None:
-        entry.lane.slot.move(entry, to, at=at)
-        self._turns.rerank(entry.lane)
+        """Let a request stand elsewhere; the caller settles its slot."""
+        lane, session = entry.lane, entry.lane.session
+        had_room = session.has_room
+        lane.slot.move(entry, to, at=at)
+        if session.has_room is had_room:
+            self._turns.rerank(lane)
+        else:
+            self._park(session, at, but=lane.slot)
+
+    def _park(self, session: Session, at: float, *, but: Slot | None = None) -> None:
+        """Park the lanes of a session that has no room any more, or return them when it has.
+
+        Args:
+            session: with or without room.
+            at: the instant.
+            but: a slot that the caller settles; the others are settled here.
+        """
+        is_parked = not session.has_room
+        for lane in session.lanes:
+            lane.slot.park(lane, parked=is_parked)
+            self._turns.rerank(lane)
+            if lane.slot is not but:
+                self._settle(lane.slot, at)
+
+    def _open_session(self, key: str, claims_max: int | None) -> Session:
+        session = self._sessions[key] = Session(key, claims_max)
+        return session
 
     def _open_slot(self, host: str, rules: SlotRules, now: float) -> Slot:
         slot = self._slots[host] = Slot(host, rules, tally=self._tally, at=now)
@@ -333,12 +393,8 @@ class MemoryFrontier:
             alarm = None  # nothing will change by itself any more
             if not slot.refusals:
                 self._slots.pop(slot.host, None)
-        _place(slot, self._alarms, slot.alarm, alarm)
-        _place(slot, self._chances, slot.chance, chance)
-
-
-def _place(slot: Slot, ranking: Ranking[Slot], node: tuple[float, int, Slot] | None, at: float | None) -> None:
-    if at is None:
-        ranking.drop(slot)
-    elif node is None or node[0] != at:
-        ranking.put(slot, at)
+        if alarm is None:
+            self._alarms.drop(slot)
+        elif slot.alarm is None or slot.alarm[0] != alarm:
+            self._alarms.put(slot, alarm)
+        self._chances.place(slot, chance)

@@ -1,6 +1,7 @@
 """A set that knows its smallest member, where members change their rank and leave at any time."""
 
 import heapq
+from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -30,6 +31,10 @@ class Ranking(Generic[T]):
 
     def __len__(self) -> int:
         return self._live
+
+    def __iter__(self) -> Iterator[T]:
+        """Give all members, in no order."""
+        return (node[2] for node in self._heap if getattr(node[2], self._attribute) is node)
 
     def put(self, member: T, rank: Any) -> None:
         """Let `member` stand at `rank` (lower comes first), wherever it stood before."""

@@ -1,4 +1,4 @@
-"""Slots, their lanes and the requests in them: who stands where, and what a slot's restraint makes of it.
+"""Slots, sessions, their lanes and the requests in them: who stands where, and what a slot's restraint makes of it.
 
 Nothing here reads a clock or waits: every change is told the instant at which it happens. So a change that is noticed
 late (a delay that was over a while ago) leaves the very state that it would have left in time.
@@ -6,6 +6,7 @@ late (a delay that was over a while ago) leaves the very state that it would hav
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from operator import attrgetter
 
 from browsercrawl.errors import InternalError
 from browsercrawl.frontier.interface import SlotRules
@@ -37,7 +38,7 @@ _STANDING_MOVES = {
 
 
 class SlotState(Enum):
-    """What a slot's queued requests can expect."""
+    """What a slot's queued requests can expect of it; whether their sessions have room is another question."""
 
     EMPTY = auto()
     """None is queued; some may be claimed or pausing, and a delay may be running."""
@@ -65,6 +66,7 @@ class Tally:
 
     queued: int = 0
     waiting: int = 0
+    parked: int = 0
     retrying: int = 0
     claimed: int = 0
 
@@ -104,22 +106,48 @@ class Entry:
         self.refused = 0
 
 
-class Lane:
-    """The requests of one slot and one session. It is ready when it has a head and its slot is.
+class Session:
+    """One session with its lanes, and how many of its requests may be claimed at once.
 
     Attributes:
+        claims_max: None: no limit.
+        claimed: over all slots.
+        is_told: nobody need be asked for its limit, so it is remembered without lanes too.
+    """
+
+    __slots__ = ("claimed", "claims_max", "is_told", "key", "lanes")
+
+    def __init__(self, key: str, claims_max: int | None) -> None:
+        self.key = key
+        self.claims_max = claims_max
+        self.claimed = 0
+        self.is_told = False
+        self.lanes: dict[Lane, None] = {}
+
+    @property
+    def has_room(self) -> bool:
+        """One more of its requests may be claimed."""
+        return self.claims_max is None or self.claimed < self.claims_max
+
+
+class Lane:
+    """The requests of one slot and one session. It is ready when it has a head, and its slot and session have room.
+
+    Attributes:
+        is_parked: its session has no room.
         members: requests that are not finished; a lane without any is forgotten.
         turn: number of its last turn; the lowest goes first.
         passed: how often it was passed over since its last turn.
-        node: its place among the lanes of its slot; None while nothing is queued in it.
+        node: its place among the lanes of its slot; None while nothing is queued in it, or it is parked.
         session_node: its place among the lanes of its session.
     """
 
-    __slots__ = ("members", "node", "passed", "queue", "session", "session_node", "slot", "turn")
+    __slots__ = ("is_parked", "members", "node", "passed", "queue", "session", "session_node", "slot", "turn")
 
-    def __init__(self, slot: "Slot", session: str, *, turn: int) -> None:
+    def __init__(self, slot: "Slot", session: Session, *, turn: int) -> None:
         self.slot = slot
         self.session = session
+        self.is_parked = not session.has_room
         self.queue: Ranking[Entry] = Ranking("node")
         self.members = 0
         self.turn = turn
@@ -133,18 +161,19 @@ class Slot:
 
     Attributes:
         open_at: no claim before this instant: the delay since the last claim, or a deferral.
+        parked: of its queued requests, those in lanes that are parked.
         lanes: by session.
-        ranked: the lanes in which something is queued, best first.
+        ranked: the lanes in which something is queued and that are not parked, best first.
         refusals: consecutive ones of the host; `refused`: how often any were told, so that it shows whether more came.
-        parked: lanes taken off their session's list while this slot had no room.
+        aside: lanes taken off their session's list while this slot had no room.
         node: its place among the slots that are ready.
         alarm: its place by the next instant at which it changes by itself.
-        chance: its place by the first instant at which it could give a claim if nobody does anything.
+        chance: its place by an instant before which it gives no claim if nobody does anything; see `chance_at`.
     """
 
     __slots__ = (
-        "_rules", "_since", "_tally", "alarm", "chance", "claimed", "held_s", "host", "lanes", "members", "node",
-        "open_at", "parked", "paused", "queued", "ranked", "refusals", "refused", "state",
+        "_rules", "_since", "_tally", "alarm", "aside", "chance", "claimed", "held_s", "host", "lanes", "members",
+        "node", "open_at", "parked", "paused", "queued", "ranked", "refusals", "refused", "state",
     )  # fmt: skip
 
     def __init__(self, host: str, rules: SlotRules, *, tally: Tally, at: float) -> None:
@@ -159,11 +188,12 @@ class Slot:
         self.refused = 0
         self.members = 0
         self.queued = 0
+        self.parked = 0
         self.lanes: dict[str, Lane] = {}
         self.ranked: Ranking[Lane] = Ranking("node")
         self.paused: Ranking[Entry] = Ranking("node")
         self.claimed: Ranking[Entry] = Ranking("node")
-        self.parked: dict[Lane, None] = {}
+        self.aside: dict[Lane, None] = {}
         self.node: tuple[tuple[bool, int, int], int, Slot] | None = None
         self.alarm: tuple[float, int, Slot] | None = None
         self.chance: tuple[float, int, Slot] | None = None
@@ -197,20 +227,32 @@ class Slot:
         self._transition(to, at)
         return True
 
+    @property
+    def room_at(self) -> float:
+        """The instant at which it has room if nobody does anything."""
+        claimed = self.claimed.first()
+        return max(self.open_at, claimed.until) if claimed is not None and self.is_full else self.open_at
+
     def outlook(self) -> tuple[float | None, float | None]:
-        """Return when it changes by itself next, and when it could give a claim first; None: never by itself."""
-        claimed, paused = self.claimed.first(), self.paused.first()
-        due = None if claimed is None else claimed.until
-        if paused is not None and (due is None or paused.until < due):
-            due = paused.until
-        alarm, chance = due, self.open_at
+        """Return when it changes by itself next, and before when it gives no claim; None: never by itself."""
+        first = self._next_end()
+        due = None if first is None else first.until
+        alarm = due
         if (self.state is SlotState.SNOOZED or not self.members) and (due is None or self.open_at < due):
             alarm = self.open_at
-        if claimed is not None and self.is_full:
-            return alarm, max(chance, claimed.until)
-        if self.queued:
-            return alarm, chance
-        return alarm, None if due is None else max(chance, due)
+        if self.queued > self.parked:
+            return alarm, self.room_at
+        return alarm, None if due is None else max(self.room_at, due)
+
+    def chance_at(self) -> float | None:
+        """Return when it could give a claim first, exactly, as long as those of its lanes that are parked stay so."""
+        if self.queued > self.parked:
+            return self.room_at
+        first = self._next_end()
+        if first is not None and first.lane.is_parked:
+            ends = (*self.claimed, *self.paused)
+            first = min((end for end in ends if not end.lane.is_parked), key=attrgetter("until"), default=None)
+        return None if first is None else max(self.room_at, first.until)
 
     def due(self, at: float) -> Entry | None:
         """Return a request whose pause or claim is over at `at`; None when there is none (any more)."""
@@ -232,30 +274,54 @@ class Slot:
             lane.members += 1
         elif standing is Standing.QUEUED:
             lane.queue.drop(entry)
-            self._count_queued(-1)
+            self._count_queued(lane, -1)
         elif standing is Standing.RETRYING:
             self.paused.drop(entry)
             tally.retrying -= 1
         else:
             self.claimed.drop(entry)
+            lane.session.claimed -= 1
             tally.claimed -= 1
         entry.standing = to
         if to is Standing.QUEUED:
             entry.held_from_s = self.held_until(at)
             lane.queue.put(entry, (entry.stalls > 0, -entry.request.priority, entry.number))
-            self._count_queued(1)
+            self._count_queued(lane, 1)
         elif to is Standing.RETRYING:
             self.paused.put(entry, entry.until)
             tally.retrying += 1
         elif to is Standing.CLAIMED:
             self.claimed.put(entry, entry.until)
+            lane.session.claimed += 1
             tally.claimed += 1
         else:
             self.members -= 1
             lane.members -= 1
 
-    def _count_queued(self, number: int) -> None:
+    def park(self, lane: Lane, *, parked: bool) -> None:
+        """Let a lane of this slot be parked or not, after its session has lost or got room."""
+        number = len(lane.queue)
+        self._count_queued(lane, -number)
+        lane.is_parked = parked
+        self._count_queued(lane, number)
+
+    def _next_end(self) -> Entry | None:
+        """Return the request whose pause or claim is over first."""
+        claimed, paused = self.claimed.first(), self.paused.first()
+        if claimed is None or (paused is not None and paused.until < claimed.until):
+            return paused
+        return claimed
+
+    def _count_queued(self, lane: Lane, number: int) -> None:
         self.queued += number
+        if lane.is_parked:
+            self.parked += number
+            self._tally.parked += number
+        else:
+            self._count_shown(number)
+
+    def _count_shown(self, number: int) -> None:
+        """Count queued requests that are not parked."""
         if self.state in _HELD:
             self._tally.waiting += number
         else:
@@ -264,9 +330,9 @@ class Slot:
     def _transition(self, to: SlotState, at: float) -> None:
         if to not in SLOT_MOVES[self.state]:
             raise InternalError(f"slot {self.host} cannot go from {self.state.name} to {to.name}")
-        queued = self.queued
-        self._count_queued(-queued)
+        shown = self.queued - self.parked
+        self._count_shown(-shown)
         self.held_s = self.held_until(at)
         self.state = to
         self._since = at
-        self._count_queued(queued)
+        self._count_shown(shown)

@@ -34,12 +34,12 @@ class Turns:
         return self._turn
 
     def rerank(self, lane: Lane) -> None:
-        """Put a lane where its head and its last turn belong, after either changed."""
+        """Put a lane where its head and its last turn belong, after either changed or it was parked or is no more."""
         head = lane.queue.first()
-        if head is None:
+        if head is None or lane.is_parked:
             lane.slot.ranked.drop(lane)
             self._unlist(lane)
-            lane.slot.parked.pop(lane, None)
+            lane.slot.aside.pop(lane, None)
             return
         rank = (head.stalls > 0, -head.request.priority, lane.turn)
         if lane.node is None or lane.node[0] != rank:
@@ -54,16 +54,16 @@ class Turns:
             return
         if slot.node is None or slot.node[0] != best.node[0]:
             self._ready.put(slot, best.node[0])
-        for lane in slot.parked:
+        for lane in slot.aside:
             if lane.session_node is None:
                 self._list(lane)
-        slot.parked.clear()
+        slot.aside.clear()
 
     def best(self, warm: AbstractSet[str]) -> Lane | None:
         """Return the lane to claim from next; a cold one that gives way to it is counted as passed over."""
         slot = self._ready.first()
         head = slot.ranked.first() if slot is not None else None
-        if head is None or not warm or head.session in warm or head.passed >= PASSED_OVER_MAX:
+        if head is None or not warm or head.session.key in warm or head.passed >= PASSED_OVER_MAX:
             return head
         instead = self._best_warm(warm, head)
         if instead is None:
@@ -87,19 +87,19 @@ class Turns:
         ranking = self._sessions[session]
         while (lane := ranking.first()) is not None and lane.slot.state is not SlotState.READY:
             self._unlist(lane)
-            lane.slot.parked[lane] = None
+            lane.slot.aside[lane] = None
         return lane
 
     def _list(self, lane: Lane) -> None:
         if lane.node is not None:
-            ranking = self._sessions.get(lane.session)
+            ranking = self._sessions.get(lane.session.key)
             if ranking is None:
-                ranking = self._sessions[lane.session] = Ranking("session_node")
+                ranking = self._sessions[lane.session.key] = Ranking("session_node")
             ranking.put(lane, lane.node[0])
 
     def _unlist(self, lane: Lane) -> None:
         if lane.session_node is not None:
-            ranking = self._sessions[lane.session]
+            ranking = self._sessions[lane.session.key]
             ranking.drop(lane)
             if not ranking:
-                del self._sessions[lane.session]
+                del self._sessions[lane.session.key]

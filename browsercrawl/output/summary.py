@@ -46,11 +46,15 @@ class FinishReason(StrEnum):
     """So many requests failed, or such a share of them, as may fail."""
     MAX_DISK = "max_disk"
     """The run directory has grown as large as it may."""
+    SESSIONS_PAUSED = "sessions_paused"
+    """What is left belongs to sessions that could not be logged in: an early end, too; `browsercrawl login` helps."""
     FAILED = "failed"
     """The engine could not go on: no browser, or a bug."""
 
 
-_EARLY_ENDS = frozenset({FinishReason.MAX_TIME, FinishReason.MAX_FAILURES, FinishReason.MAX_DISK})
+_EARLY_ENDS = frozenset(
+    {FinishReason.MAX_TIME, FinishReason.MAX_FAILURES, FinishReason.MAX_DISK, FinishReason.SESSIONS_PAUSED}
+)
 
 
 class Totals(BaseModel):

@@ -50,6 +50,13 @@ class Lease:
         return self._page_now().context.port.closed
 
     @property
+    def incarnation(self) -> int:
+        """Of its session, when the page's context was opened."""
+        options = self._page_now().context.options
+        assert options is not None, "a context with a page is open"
+        return options.incarnation
+
+    @property
     def context_id(self) -> int:
         """Number of the context the page belongs to."""
         return self._page_now().context.id

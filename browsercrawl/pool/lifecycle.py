@@ -1,7 +1,7 @@
 """The lives of everything the pool owns: one Enum and one table of legal moves each.
 
     page     OPENING ─▶ LEASED ─▶ RETURNING ─▶ PARKED ─▶ LEASED …        any of them ─▶ CLOSING ─▶ CLOSED
-    context  OPENING ─▶ OPEN ─▶ DRAINING ─▶ CLOSING ─▶ CLOSED
+    context  OPENING ─▶ OPEN ─▶ DRAINING ─▶ HIBERNATING ─▶ CLOSING ─▶ CLOSED          OPEN ─▶ HIBERNATING or CLOSING
     lease    ACQUIRING ─▶ HELD ─▶ RELEASING ─▶ ENDED                     at the pool's close: HELD ─▶ REVOKED ─▶ ENDED
     browser  DOWN ─▶ LAUNCHING ─▶ UP ─▶ DOWN …                           any of them ─▶ CLOSED
     pool     OPEN ─▶ CLOSING ─▶ CLOSED
@@ -29,12 +29,14 @@ class PageState(Enum):
 
 
 class ContextState(Enum):
-    """Where a context is. OPENING to DRAINING are live: they count against contexts_max."""
+    """Where a context is. OPENING to HIBERNATING are live: they count against contexts_max."""
 
     OPENING = auto()
     OPEN = auto()
     DRAINING = auto()
     """No new leases; closes when its last one ends."""
+    HIBERNATING = auto()
+    """Nobody uses it; the state of its session is being saved."""
     CLOSING = auto()
     CLOSED = auto()
 
@@ -78,8 +80,9 @@ _MOVES: Mapping[Enum, frozenset[Enum]] = {
     _P.CLOSING: frozenset({_P.CLOSED}),
     _P.CLOSED: frozenset(),
     _C.OPENING: frozenset({_C.OPEN, _C.CLOSED}),
-    _C.OPEN: frozenset({_C.DRAINING, _C.CLOSING, _C.CLOSED}),
-    _C.DRAINING: frozenset({_C.CLOSING, _C.CLOSED}),
+    _C.OPEN: frozenset({_C.DRAINING, _C.HIBERNATING, _C.CLOSING, _C.CLOSED}),
+    _C.DRAINING: frozenset({_C.HIBERNATING, _C.CLOSING, _C.CLOSED}),
+    _C.HIBERNATING: frozenset({_C.CLOSING, _C.CLOSED}),
     _C.CLOSING: frozenset({_C.CLOSED}),
     _C.CLOSED: frozenset(),
     _L.ACQUIRING: frozenset({_L.HELD, _L.ENDED}),

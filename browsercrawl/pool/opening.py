@@ -9,15 +9,19 @@ from browsercrawl.pool.lifecycle import ContextState, LeaseState, PageState
 from browsercrawl.pool.stock import PooledContext, PooledPage, Stock
 from browsercrawl.pool.supervisor import Supervisor
 from browsercrawl.pool.upkeep import Upkeep
-from browsercrawl.ports import BrowserPort, ContextOptions
+from browsercrawl.ports import BrowserPort, SessionKeeper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpeningLimits:
-    """How long opening one context or page may take (half of an acquire's limit, so that a second try fits)."""
+    """How long opening one context or page may take (half of an acquire's limit, so that a second try fits).
+
+    `keeper` tells how contexts are opened.
+    """
 
     open_s: float
     close_s: float
+    keeper: SessionKeeper
 
 
 class Opener:
@@ -40,10 +44,11 @@ class Opener:
         self._emit = emit
         self._limits = limits
 
-    async def open_context(self, context: PooledContext, browser: BrowserPort, *, options: ContextOptions) -> None:
+    async def open_context(self, context: PooledContext, browser: BrowserPort) -> None:
         """Open a context that was entered in the books; whoever waits is told by `opened`, and why not by `error`."""
         try:
-            context.opened_port = await browser.new_context(options, limit_s=self._limits.open_s)
+            context.options = await self._limits.keeper.revive(context.session)
+            context.opened_port = await browser.new_context(context.options, limit_s=self._limits.open_s)
         except Exception as error:  # noqa: BLE001 - the task boundary: handed to whoever waits for this context
             context.error = _ours(error)
             if context.state is ContextState.OPENING:

@@ -13,7 +13,7 @@ as a *replacement*. There are at most pages_max replacements; beyond that a rele
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Collection
 from typing import Any
 
 from browsercrawl.clock import Clock
@@ -35,14 +35,16 @@ from browsercrawl.pool.opening import Opener, OpeningLimits
 from browsercrawl.pool.statistics import PoolStatistics
 from browsercrawl.pool.stock import PooledContext, PooledPage, PoolSize, Stock
 from browsercrawl.pool.supervisor import Supervisor
-from browsercrawl.pool.upkeep import Upkeep
-from browsercrawl.ports import BrowserPort, Cleaning, ContextOptions, LaunchBrowser
+from browsercrawl.pool.upkeep import Upkeep, UpkeepLimits
+from browsercrawl.ports import BrowserPort, Cleaning, LaunchBrowser, SessionKeeper
 from browsercrawl.request import Isolation
 
 RECONDITION_LIMIT_S = 1.5
 """A page that cannot be readied for the next visit by then is closed."""
 ACQUIRE_FAILURES_MAX = 3
 """So many contexts or pages may fail to open for one acquire before it gives up."""
+SAVE_SHARE = 0.4
+"""Of the time for closing: at most so much is spent on saving the sessions that are open."""
 CLOSE_GRACE_S = 1.0
 """Once the browser is gone, what waits on it gets at least so long to notice, whatever limit the close was given."""
 
@@ -54,7 +56,7 @@ class Pool:
         launch: starts a browser; called again after a crash.
         config: how pages and contexts are reused and replaced.
         size: how much may be open.
-        context_options: how a session's context is opened.
+        keeper: tells how a session's context is opened, and keeps what outlives it.
         clock: for limits and waits.
         emit: takes the `lease.*`, `context.*`, `browser.*` and `page.killed` events.
     """
@@ -65,12 +67,12 @@ class Pool:
         *,
         config: PoolConfig,
         size: PoolSize,
-        context_options: Callable[[str], ContextOptions],
+        keeper: SessionKeeper,
         clock: Clock,
         emit: Emit,
     ) -> None:
         self._config = config
-        self._context_options = context_options
+        self._keeper = keeper
         self._clock = clock
         self._emit = emit
         self._stock = Stock(size)
@@ -91,7 +93,7 @@ class Pool:
             tasks=self._tasks,
             changes=self._changes,
             emit=emit,
-            context_visits_max=config.context_visits_max,
+            limits=UpkeepLimits(context_visits_max=config.context_visits_max, keeper=keeper),
         )
         self._opener = Opener(
             self._stock,
@@ -99,10 +101,12 @@ class Pool:
             supervisor=self._supervisor,
             changes=self._changes,
             emit=emit,
-            limits=OpeningLimits(open_s=config.acquire_limit_s / 2, close_s=config.close_limit_s),
+            limits=OpeningLimits(open_s=config.acquire_limit_s / 2, close_s=config.close_limit_s, keeper=keeper),
         )
         self._state = PoolState.OPEN
         self._leases: set[Lease] = set()
+        self._waiting: dict[Lease, None] = {}
+        """Leases for whose context there is no room yet: it goes to the one that came first."""
         self._lease_ids = itertools.count(1)
         self._closing: asyncio.Task[None] | None = None
 
@@ -184,6 +188,7 @@ class Pool:
             LeaseTimeout: no page could be made ready within `acquire_limit_s`.
             BrowserNotFound, LaunchFailed: the browser does not start (again).
             ConfigError: no context can be opened with these options.
+            StateUnusable: the session's saved state cannot be used.
             CallTimeout, ContextBroken, BrowserCrashed: opening failed repeatedly.
         """
         self._refuse_if_closing()
@@ -208,6 +213,12 @@ class Pool:
             )
         )
         return lease
+
+    def recycle(self, session: str, why: str) -> None:
+        """Let a session's context end with its last lease, if it has one; its next lease gets a new one."""
+        context = self._stock.shared_context(session)
+        if context is not None:
+            self._upkeep.recycle(context, why)
 
     async def close(self, *, limit_s: float) -> None:
         """Refuse new leases, end those that are out, close everything. Idempotent; nothing is left afterwards.
@@ -263,19 +274,25 @@ class Pool:
             if usable and not self._upkeep.is_broken(lease.context):
                 return lease.context
             self._upkeep.leave_context(lease)
-        context = None if isolation == "request" else self._stock.shared_context(lease.session)
+        private = isolation == "request"
+        context = None if private else self._stock.shared_context(lease.session)
         if context is not None and self._upkeep.is_broken(context):
             context = None
+        self._waiting.pop(lease, None)
         if context is None:
-            if not self._upkeep.make_context_room():
+            if not private and self._stock.is_leaving(lease.session):
                 return None
-            options = self._context_options(lease.session)
+            place = 1 + sum(other.id < lease.id for other in self._waiting)
+            if not self._upkeep.make_context_room(place):
+                self._waiting[lease] = None
+                return None
+            terms = self._keeper.terms(lease.session)
             context = self._stock.add_context(
-                lease.session, private=isolation == "request", generation=self._supervisor.generation
+                lease.session, private=private, terms=terms, generation=self._supervisor.generation
             )
-            self._tasks.spawn(
-                self._opener.open_context(context, browser, options=options), f"pool: open context {context.id}"
-            )
+            self._tasks.spawn(self._opener.open_context(context, browser), f"pool: open context {context.id}")
+        elif context.is_full:
+            return None
         context.leases.add(lease)
         lease.context = context
         return context
@@ -295,6 +312,7 @@ class Pool:
 
     def _abandon(self, lease: Lease) -> None:
         """Take everything back from a lease whose acquire has failed."""
+        self._waiting.pop(lease, None)
         page = lease.pooled
         if page is not None and page.state is PageState.LEASED:  # ready, but not handed out
             self._stock.move_page(page, PageState.PARKED)
@@ -304,7 +322,8 @@ class Pool:
     def _count_failure(self, failures: int, error: BrowsercrawlError | None) -> int:
         if error is None:
             return failures
-        if failures + 1 >= ACQUIRE_FAILURES_MAX or disposition_of(error) is Disposition.STOP:
+        hopeless = disposition_of(error) in {Disposition.STOP, Disposition.PAUSE_SESSION}
+        if failures + 1 >= ACQUIRE_FAILURES_MAX or hopeless:
             raise error
         return failures + 1
 
@@ -368,7 +387,7 @@ class Pool:
             self._stock.move_context(context, ContextState.DRAINING)
         closing: Awaitable[object]
         if condemned is None and context.state is ContextState.DRAINING and not context.leases:
-            closing = self._closer.close_context(context)  # the page goes with it
+            closing = self._upkeep.let_go(context)  # the page goes with it
         else:
             self._stock.move_page(page, PageState.CLOSING)
             closing = self._upkeep.close_page(page, condemned)
@@ -405,7 +424,8 @@ class Pool:
 
     async def _close(self, limit_s: float) -> None:
         deadline = self._clock.now() + limit_s
-        clean = await self._supervisor.close(limit_s=limit_s)
+        await self._save_all(limit_s * SAVE_SHARE)
+        clean = await self._supervisor.close(limit_s=max(0.0, deadline - self._clock.now()))
         for context in self._stock.contexts:
             self._closer.bury_context(context, clean=clean)
         self._changes.notify()
@@ -415,6 +435,16 @@ class Pool:
             pass
         await self._tasks.finish(limit_s=grace_s)
         self._transition(PoolState.CLOSED)
+
+    async def _save_all(self, limit_s: float) -> None:
+        """Save what sessions keep of the contexts that are open."""
+        kept = [context for context in self._stock.contexts if context.is_kept and context.state is ContextState.OPEN]
+        if kept and self._supervisor.browser is not None:
+            saving = [
+                self._tasks.spawn(self._upkeep.save(context, limit_s=limit_s), f"pool: save context {context.id}")
+                for context in kept
+            ]
+            await self._tasks.wait_first(asyncio.gather(*saving), limit_s=limit_s)
 
     def _revoke(self, lease: Lease) -> None:
         if lease.state is LeaseState.HELD:

@@ -3,7 +3,7 @@
 Bounds kept here by deciding before anything is opened, at the moment of the decision:
 
 - live pages (opening, parked, leased, returning) <= pages_max + STOCK_PAGES;
-- live contexts (opening, open, draining) <= contexts_max.
+- live contexts (opening, open, draining, hibernating) <= contexts_max.
 
 When a page is wanted and there is no room, the parked page that is least worth keeping makes way: first one of a
 draining context, then one of another session, the longest parked first, then one of the own session. A context makes
@@ -19,13 +19,14 @@ from dataclasses import dataclass, field
 from browsercrawl.errors import BrowsercrawlError, InternalError
 from browsercrawl.pool.lease import Lease
 from browsercrawl.pool.lifecycle import ContextState, PageState, moved
-from browsercrawl.ports import ContextPort, PagePort
+from browsercrawl.ports import ContextOptions, ContextPort, PagePort, SessionTerms
 
 STOCK_PAGES = 4
 """Parked pages kept beyond pages_max: a few sessions stay warm while others use all permits; each costs a renderer."""
 
 _LIVE_PAGES = (PageState.OPENING, PageState.PARKED, PageState.LEASED, PageState.RETURNING)
-_LIVE_CONTEXTS = (ContextState.OPENING, ContextState.OPEN, ContextState.DRAINING)
+_LEAVING = (ContextState.DRAINING, ContextState.HIBERNATING)
+_LIVE_CONTEXTS = (ContextState.OPENING, ContextState.OPEN, *_LEAVING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +52,18 @@ class PooledContext:
 
     Attributes:
         private: made for one lease (`isolation="request"`), never shared.
+        terms: of its session.
         generation: of the browser it lives in.
         leases: that use it or wait for it; while there is one it is not closed to make room.
         opened: done when opening has ended, well or not.
         error: why opening failed.
+        options: with which it was opened.
     """
 
     id: int
     session: str
     private: bool
+    terms: SessionTerms
     generation: int
     opened: asyncio.Future[None]
     state: ContextState = ContextState.OPENING
@@ -69,6 +73,7 @@ class PooledContext:
     pages: set["PooledPage"] = field(default_factory=set)
     parked: list["PooledPage"] = field(default_factory=list)
     error: BrowsercrawlError | None = None
+    options: ContextOptions | None = None
     opened_port: ContextPort | None = None
     closing: "asyncio.Task[bool] | None" = None
 
@@ -78,6 +83,21 @@ class PooledContext:
         if self.opened_port is None:
             raise InternalError(f"context {self.id} is {self.state.name}: it is not open yet")
         return self.opened_port
+
+    @property
+    def is_kept(self) -> bool:
+        """What it holds belongs to its session, and outlives it."""
+        return self.terms.is_kept and not self.private
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Its session may have no other shared context while this one is in use."""
+        return not self.private and (self.terms.is_kept or self.terms.pages_max is not None)
+
+    @property
+    def is_full(self) -> bool:
+        """As many leases use it as may be."""
+        return self.terms.pages_max is not None and len(self.leases) >= self.terms.pages_max
 
     @property
     def is_idle(self) -> bool:
@@ -132,6 +152,7 @@ class Stock:
         self._contexts: dict[int, PooledContext] = {}
         self._warm: dict[str, PooledContext] = {}
         self._opening: dict[str, PooledContext] = {}
+        self._leaving: Counter[str] = Counter()
         self._pages: Counter[PageState] = Counter()
         self._context_states: Counter[ContextState] = Counter()
 
@@ -164,19 +185,23 @@ class Stock:
         return self._live_pages < self.size.pages_max + STOCK_PAGES
 
     @property
-    def has_context_room(self) -> bool:
-        """One more context may be opened."""
-        return self.live_contexts < self.size.contexts_max
+    def context_room(self) -> int:
+        """So many more contexts may be opened."""
+        return self.size.contexts_max - self.live_contexts
+
+    def is_leaving(self, session: str) -> bool:
+        """Tell whether the session's last context must be gone before it may have another."""
+        return self._leaving[session] > 0
 
     def shared_context(self, session: str) -> PooledContext | None:
         """Return the session's context that is open or being opened."""
         return self._warm.get(session) or self._opening.get(session)
 
-    def add_context(self, session: str, *, private: bool, generation: int) -> PooledContext:
+    def add_context(self, session: str, *, private: bool, terms: SessionTerms, generation: int) -> PooledContext:
         """Enter a context that is now being opened."""
         opened = asyncio.get_running_loop().create_future()
         context = PooledContext(
-            id=next(self._ids), session=session, private=private, generation=generation, opened=opened
+            id=next(self._ids), session=session, private=private, terms=terms, generation=generation, opened=opened
         )
         self._contexts[context.id] = context
         self._context_states[context.state] += 1
@@ -240,6 +265,10 @@ class Stock:
         old = context.state
         context.state = moved(old, new, what=f"context {context.id}")
         self._context_states[old] -= 1
+        if context.is_exclusive:
+            self._leaving[context.session] += (new in _LEAVING) - (old in _LEAVING)
+            if not self._leaving[context.session]:
+                del self._leaving[context.session]
         if not context.private:
             if old is ContextState.OPENING:
                 del self._opening[context.session]
@@ -253,7 +282,7 @@ class Stock:
                 self.move_page(page, PageState.CLOSED)
         else:
             self._context_states[new] += 1
-        if new is ContextState.CLOSING:
+        if new in {ContextState.HIBERNATING, ContextState.CLOSING}:  # nobody gets one of its pages any more
             for page in list(context.pages):
                 if page.state not in {PageState.OPENING, PageState.CLOSING}:  # one being opened will find out
                     self.move_page(page, PageState.CLOSING)

@@ -1,6 +1,7 @@
 """Keeping contexts and pages within their bounds: what makes way, what is recycled, what is replaced."""
 
 from collections.abc import Awaitable
+from dataclasses import dataclass
 
 from browsercrawl.events import ContextRecycled, Emit
 from browsercrawl.pool.background import Background, Changes
@@ -8,13 +9,22 @@ from browsercrawl.pool.closing import Closer
 from browsercrawl.pool.lease import Lease
 from browsercrawl.pool.lifecycle import ContextState, PageState
 from browsercrawl.pool.stock import PooledContext, PooledPage, Stock
+from browsercrawl.ports import SessionKeeper
+
+HIBERNATION_LIMIT_S = 5.0
+"""Saving the state of a session may take this long; what is known by then is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpkeepLimits:
+    """How long contexts live: a shared one is recycled after `context_visits_max`; `keeper` saves what outlives it."""
+
+    context_visits_max: int
+    keeper: SessionKeeper
 
 
 class Upkeep:
     """Decides synchronously what is closed, and closes it in the background as replacements.
-
-    Args:
-        context_visits_max: a shared context is recycled after so many visits.
 
     Attributes:
         replacements: closings that go on.
@@ -28,7 +38,7 @@ class Upkeep:
         tasks: Background,
         changes: Changes,
         emit: Emit,
-        context_visits_max: int,
+        limits: UpkeepLimits,
     ) -> None:
         self.replacements = 0
         self._stock = stock
@@ -36,7 +46,7 @@ class Upkeep:
         self._tasks = tasks
         self._changes = changes
         self._emit = emit
-        self._context_visits_max = context_visits_max
+        self._limits = limits
 
     @property
     def has_replacement_room(self) -> bool:
@@ -52,14 +62,43 @@ class Upkeep:
             self._evict(spare)
         return True
 
-    def make_context_room(self) -> bool:
-        """Let an idle context make way for one more. Returns whether it may be opened now."""
-        while not self._stock.has_context_room:
-            spare = self._stock.spare_context()
+    def make_context_room(self, place: int) -> bool:
+        """Let idle contexts make way for one more. Returns whether it may be opened now.
+
+        Args:
+            place: of who asks among all who wait for room, from 1: the room there is goes to those before.
+        """
+        stock = self._stock
+        while stock.context_room < place:
+            if stock.context_room + stock.contexts_in(ContextState.HIBERNATING) >= place:
+                return False  # room is being made already
+            spare = stock.spare_context()
             if spare is None or not self.has_replacement_room:
                 return False
-            self.spawn_replacement(self._closer.close_context(spare), f"pool: close idle context {spare.id}")
+            self.spawn_replacement(self.let_go(spare), f"pool: close idle context {spare.id}")
         return True
+
+    def let_go(self, context: PooledContext) -> Awaitable[object]:
+        """Close a context that nobody uses; what its session keeps of it is saved first.
+
+        The decision is made now, the awaitable is the doing.
+        """
+        if not context.is_kept or context.state not in {ContextState.OPEN, ContextState.DRAINING}:
+            return self._closer.close_context(context)
+        self._stock.move_context(context, ContextState.HIBERNATING)
+        return self._hibernate(context)
+
+    async def _hibernate(self, context: PooledContext) -> None:
+        await self.save(context, limit_s=HIBERNATION_LIMIT_S)
+        if context.state is ContextState.HIBERNATING:
+            closing = self._closer.close_context(context)
+            self._changes.notify()  # its place is free, and its session may open another
+            await closing
+
+    async def save(self, context: PooledContext, *, limit_s: float) -> None:
+        """Save what a session keeps of a context."""
+        assert context.options is not None, "known since it was opened"
+        await self._limits.keeper.hibernate(context.session, context.port, options=context.options, limit_s=limit_s)
 
     def drop_dead_pages(self, context: PooledContext) -> None:
         """Close parked pages whose renderer died while nobody looked."""
@@ -75,7 +114,7 @@ class Upkeep:
         """Close a page, and its context if it has only waited for that."""
         await self._closer.close_page(page, condemned=condemned)
         if page.context.state is ContextState.DRAINING and not page.context.leases:
-            await self._closer.close_context(page.context)
+            await self.let_go(page.context)
 
     def spawn_replacement(self, closing: Awaitable[object], name: str) -> None:
         """Let a closing go on in the background."""
@@ -92,11 +131,15 @@ class Upkeep:
 
     def recycle_if_worn(self, context: PooledContext) -> None:
         """Recycle a context that has served its visits."""
-        if context.visits >= self._context_visits_max and not context.private:
+        if context.visits >= self._visits_max(context) and not context.private:
             self.recycle(context, f"served {context.visits} visits")
 
+    def _visits_max(self, context: PooledContext) -> int:
+        own = context.terms.context_visits_max
+        return self._limits.context_visits_max if own is None else min(own, self._limits.context_visits_max)
+
     def recycle(self, context: PooledContext, why: str) -> None:
-        """Let a context end with its last lease; the session's next lease opens a new one at once."""
+        """Let a context end with its last lease; the session's next lease opens a new one: at once, if none is kept."""
         if context.state is not ContextState.OPEN:
             return
         self._stock.move_context(context, ContextState.DRAINING)
@@ -114,7 +157,7 @@ class Upkeep:
         """Close a context that is drained, or private, once no lease is left in it."""
         ends = context.state is ContextState.DRAINING or (context.private and context.state is ContextState.OPEN)
         if ends and not context.leases:
-            self.spawn_replacement(self._closer.close_context(context), f"pool: close context {context.id}")
+            self.spawn_replacement(self.let_go(context), f"pool: close context {context.id}")
 
     def is_broken(self, context: PooledContext) -> bool:
         """Tell whether a context is on its way out; one that was closed behind our back is noted as dead here."""

@@ -3,7 +3,8 @@
 `python -m browsercrawl.testing` serves it for trying things by hand.
 """
 
+from browsercrawl.testing.proxy import ForwardProxy
 from browsercrawl.testing.shop import PageTruth, Product, Truth
 from browsercrawl.testing.site import DemoSite
 
-__all__ = ["DemoSite", "PageTruth", "Product", "Truth"]
+__all__ = ["DemoSite", "ForwardProxy", "PageTruth", "Product", "Truth"]

@@ -21,10 +21,13 @@ Example:
 """
 
 import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
 
 from browsercrawl.clock import Clock, SystemClock
 from browsercrawl.errors import BrowserCrashed, BrowsercrawlError, CallTimeout, ContextBroken, LaunchFailed
-from browsercrawl.ports import BrowserFacts, ContextOptions
+from browsercrawl.ports import BrowserFacts, ContextOptions, ContextPort, SessionTerms
 from browsercrawl.testing.fake_page import FakePage
 from browsercrawl.testing.fake_script import NEVER, FakeBehaviour, FakePageScript, Sites, script_for, sleep_unless
 
@@ -161,13 +164,24 @@ class FakeBrowser:
 
 
 class FakeContext:
-    """Implements `ContextPort`; made by `FakeBrowser.new_context`."""
+    """Implements `ContextPort`; made by `FakeBrowser.new_context`.
+
+    Attributes:
+        jar: its cookies by name, which a script may look at; begun with those of the storage state it is opened with.
+        local: its localStorage by origin, likewise.
+    """
 
     def __init__(self, browser: FakeBrowser, options: ContextOptions) -> None:
         self.browser = browser
         self.options = options
         self.pages: set[FakePage] = set()
         self.lasting_calls: set[str] = set()
+        state = options.extra.get("storage_state") or {}
+        self.jar: dict[str, dict[str, Any]] = {cookie["name"]: dict(cookie) for cookie in state.get("cookies", ())}
+        self.local: dict[str, dict[str, str]] = {
+            each["origin"]: {item["name"]: item["value"] for item in each["localStorage"]}
+            for each in state.get("origins", ())
+        }
         self._closed = False
 
     @property
@@ -193,6 +207,31 @@ class FakeContext:
         self.browser.pages_peak = max(self.browser.pages_peak, len(self.browser.pages))
         return page
 
+    async def cookies(self, *, limit_s: float) -> list[Mapping[str, Any]]:
+        """Return its cookies."""
+        self.browser.count_call()
+        await self.browser.pause(0.0, "context.cookies", limit_s=limit_s)
+        self._check()
+        return [dict(cookie) for cookie in self.jar.values()]
+
+    async def storage_state(self, *, limit_s: float) -> Mapping[str, Any]:
+        """Return cookies and localStorage; there is no IndexedDB."""
+        origins = [
+            {"origin": origin, "localStorage": [{"name": name, "value": items[name]} for name in items]}
+            for origin, items in self.local.items()
+        ]
+        return {"cookies": await self.cookies(limit_s=limit_s), "origins": origins}
+
+    async def post(
+        self, url: str, *, form: Mapping[str, str] | None, json: Mapping[str, str] | None, limit_s: float
+    ) -> int:
+        """Ask the site for the status of the URL, a `?` and the values sent."""
+        self.browser.count_call()
+        await self.browser.pause(0.0, "request.post", limit_s=limit_s)
+        self._check()
+        script = self.browser.script_of(f"{url}?{'&'.join((form or json or {}).values())}")
+        return script.status or 0
+
     async def close(self, *, limit_s: float) -> bool:
         """Close the context and its pages."""
         try:
@@ -217,6 +256,44 @@ class FakeContext:
         self.browser.check()
         if self._closed:
             raise ContextBroken("the context is closed")
+
+
+class FakeKeeper:
+    """Implements `SessionKeeper`: gives every session the same options, and remembers what it is asked.
+
+    Attributes:
+        own: terms by session; others have none of their own.
+        saved: what was in the jar of each session whose context has hibernated.
+        hibernated: sessions whose contexts were let go of, with what they were opened with.
+        save_s: how long saving takes.
+        error: what reviving raises.
+    """
+
+    def __init__(self, *, clock: Clock | None = None) -> None:
+        self.own: dict[str, SessionTerms] = {}
+        self.saved: dict[str, dict[str, dict[str, Any]]] = {}
+        self.hibernated: list[tuple[str, ContextOptions]] = []
+        self.save_s = 0.0
+        self.error: BrowsercrawlError | None = None
+        self._clock: Clock = clock or SystemClock()
+
+    def terms(self, session: str) -> SessionTerms:
+        """Return the session's terms."""
+        return self.own.get(session, SessionTerms())
+
+    async def revive(self, session: str) -> ContextOptions:
+        """Return options that bring the saved cookies back."""
+        if self.error is not None:
+            raise self.error
+        jar = self.saved.get(session)
+        return ContextOptions(extra={"storage_state": {"cookies": list(jar.values())}} if jar is not None else {})
+
+    async def hibernate(self, session: str, context: ContextPort, *, options: ContextOptions, limit_s: float) -> None:
+        """Take the cookies."""
+        self.hibernated.append((session, options))
+        await self._clock.sleep(min(self.save_s, limit_s))
+        with suppress(BrowsercrawlError):
+            self.saved[session] = {cookie["name"]: dict(cookie) for cookie in await context.cookies(limit_s=limit_s)}
 
 
 class FakeLauncher:
@@ -292,6 +369,7 @@ __all__ = [
     "FakeBehaviour",
     "FakeBrowser",
     "FakeContext",
+    "FakeKeeper",
     "FakeLauncher",
     "FakePage",
     "FakePageScript",

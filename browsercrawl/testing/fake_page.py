@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from browsercrawl.errors import (
@@ -17,7 +17,7 @@ from browsercrawl.errors import (
     SelectorMissing,
     TooLarge,
 )
-from browsercrawl.ports import Cleaning, Navigation, Snapshot
+from browsercrawl.ports import Cleaning, Glance, LocalStorage, Navigation, Presence, Snapshot
 from browsercrawl.request import Capture, WaitUntil
 from browsercrawl.testing.fake_script import BLANK, NEVER, FakePageScript, sleep_unless
 from browsercrawl.urls import shown
@@ -37,6 +37,9 @@ class FakePage:
         self.lasting_calls: set[str] = set()
         self.url = "about:blank"
         self.visits = 0
+        self.typed: dict[str, str] = {}
+        self.submitted: list[tuple[str, str]] = []
+        """How forms were sent: the selector, and `click` or `enter`."""
         self.cleanings: deque[Cleaning] = deque(maxlen=10)
         """How it was last cleaned."""
         self._browser = context.browser
@@ -150,6 +153,33 @@ class FakePage:
         await self._call("hrefs", limit_s)
         known = self._script.selectors
         return self._script.links if not known or selector in known else ()
+
+    async def glance(self, selectors: Sequence[str], *, limit_s: float) -> Glance:
+        """Look for the script's selectors."""
+        await self._call("glance", limit_s)
+        passed_s = self._browser.clock.now() - self._committed_at
+        there = {name for name, appears_s in self._script.selectors.items() if appears_s <= passed_s}
+        found = tuple(Presence.PRESENT if each in there else Presence.ABSENT for each in selectors)
+        return Glance(url=self.url, title=self._script.title, found=found)
+
+    async def fill(self, selector: str, text: str, *, limit_s: float) -> None:
+        """Type into one of the script's selectors."""
+        await self.wait_for(selector, limit_s=limit_s)
+        self.typed[selector] = text
+
+    async def submit(self, selector: str, *, click: bool, limit_s: float) -> None:
+        """Go where the site sends what was typed: to the page's own URL, a `?` and the values in their order."""
+        await self.wait_for(selector, limit_s=limit_s)
+        self.submitted.append((selector, "click" if click else "enter"))
+        url = f"{self.url.partition('?')[0]}?{'&'.join(self.typed.values())}"
+        self.typed.clear()
+        self._commit(url, self._browser.script_of(url))
+
+    async def local_storage(self, *, limit_s: float) -> LocalStorage | None:
+        """Return what the context keeps for the page's origin."""
+        await self._call("local_storage", limit_s)
+        origin = "/".join(self.url.split("/")[:3])
+        return LocalStorage(origin=origin, items=dict(self.context.local.get(origin, {})))
 
     async def screenshot(self, *, full_page: bool, limit_s: float) -> bytes:
         """Return the signature of a PNG file."""

@@ -25,7 +25,7 @@ class FakePageScript:
         commit_s: from the navigation's start to the document's commit.
         load_s: from the commit to the awaited state.
         call_s: how long each later call into the page takes.
-        selectors: what `wait_for` finds, and how many seconds after the commit.
+        selectors: what `wait_for` and `glance` find, and how many seconds after the commit.
         network_error: Chromium's name of the failure in place of a document, such as `ERR_CONNECTION_RESET`.
         download: the document is a file.
         hang: the page's script runs for ever once the document has committed; `interruptible` until interrupted.

@@ -1,30 +1,38 @@
-"""The demo shop and the fault site on one loopback port."""
+"""The demo shop, the members' area and the fault site on one loopback port."""
 
 import asyncio
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
-from browsercrawl.testing.faults import PREFIX, FaultSite
+from browsercrawl.testing import faults, members_pages
+from browsercrawl.testing.faults import FaultSite
+from browsercrawl.testing.members import Members
+from browsercrawl.testing.members_pages import MembersArea
 from browsercrawl.testing.server import TEXT, Exchange, Server
 from browsercrawl.testing.shop import Shop, Truth
 
 
 class DemoSite:
-    """A web site to crawl: the demo shop at `/`, the truth about it at `/truth.json`, faults below `/faults/`.
+    """A web site to crawl: a shop, a members' area and faults.
+
+    The demo shop is at `/`, the truth about it at `/truth.json`; the members' area (logins, and sessions that end) is
+    below `/members/`, faults are below `/faults/`.
 
     It serves from its creation until `stop`. A context manager, in plain and in async code.
 
     Args:
         products: size of the shop; the default makes 60 pages.
+        accounts: of the members' area.
         port: 0 lets the system choose.
 
     Raises:
         OSError: the port is taken.
-        ValueError: `products` out of range.
+        ValueError: `products` or `accounts` out of range.
 
     Attributes:
         url: such as `http://127.0.0.1:8123`, without a slash at its end.
+        members: the members' area: its records, and how its sessions end.
 
     Example:
         >>> with DemoSite() as site:
@@ -32,15 +40,25 @@ class DemoSite:
         60
     """
 
-    def __init__(self, *, products: int = 48, port: int = 0) -> None:
+    def __init__(self, *, products: int = 48, accounts: int = 8, port: int = 0) -> None:
         self._shop = Shop(products=products)
         self._faults = FaultSite()
+        self.members = Members(accounts=accounts)
+        self._area = MembersArea(self.members)
         self._server = Server(self._answer, port=port)
         self.url = f"http://127.0.0.1:{self._server.port}"
 
     def truth(self) -> Truth:
         """Return what a complete crawl of the shop finds."""
         return self._shop.truth()
+
+    def password(self, account: str) -> str:
+        """Return the password of an account such as `member-0`; KeyError when there is none."""
+        return self.members.password(account)
+
+    def totp_secret(self, account: str) -> str:
+        """Return the secret of an account's one-time passwords, in base32; KeyError when there is none."""
+        return self.members.totp_secret(account)
 
     def hits(self, path: str) -> int:
         """Return how often a path was asked for, with any query; or with exactly this one, if `path` has a query.
@@ -80,6 +98,11 @@ class DemoSite:
         if exchange.method not in ("GET", "HEAD", "POST"):
             exchange.respond("Method not allowed.\n", status=HTTPStatus.METHOD_NOT_ALLOWED, content_type=TEXT)
             return
-        part = self._faults if exchange.path.startswith(PREFIX) else self._shop
-        if not part.answer(exchange):
+        if exchange.path.startswith(faults.PREFIX):
+            found = self._faults.answer(exchange)
+        elif exchange.path.startswith(members_pages.PREFIX):
+            found = self._area.answer(exchange)
+        else:
+            found = self._shop.answer(exchange)
+        if not found:
             exchange.respond("Not found.\n", status=HTTPStatus.NOT_FOUND, content_type=TEXT)

@@ -2,9 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from browsercrawl.config import Saved, VisitConfig, VisitRule
+from browsercrawl.errors import SessionExpired
+from browsercrawl.ports import Navigation, PagePort
 from browsercrawl.request import Capture, Request, WaitUntil
 
 if TYPE_CHECKING:
@@ -12,6 +14,27 @@ if TYPE_CHECKING:
 
 Handler = Callable[["Visit"], Awaitable[None]]
 """User code that gets the visit once its page is ready."""
+
+
+class Check(Protocol):
+    """Looks whether a page shows that its session is logged out, or refused; `sessions` implements it."""
+
+    @property
+    def function(self) -> Callable[[Any], Awaitable[bool]] | None:
+        """User code that gets the Playwright page and tells whether it shows that the session is logged out."""
+
+    def arrived(self, navigation: Navigation) -> None:
+        """Look at where a navigation led. Raises SessionExpired, PageBlocked."""
+
+    def look_at_address(self, url: str) -> None:
+        """Look at the address of a page. Raises SessionExpired."""
+
+    async def look(self, page: PagePort, *, limit_s: float) -> None:
+        """Look at a page that is there. Raises SessionExpired, PageBlocked, and what a call into the page raises."""
+
+    def expired(self, url: str) -> SessionExpired:
+        """Return the error for a page of which `function` says so."""
+
 
 NO_RULE = VisitRule(url="*")
 """Matches everything and wishes nothing."""
@@ -27,6 +50,7 @@ class VisitPlan:
         save: what becomes an artifact.
         handler: runs between readiness and capture.
         follow: the page's links are wanted, also when the result does not carry them.
+        check: looks, before anything is accepted, whether the session is still logged in; None: it has no login.
     """
 
     request: Request
@@ -38,6 +62,7 @@ class VisitPlan:
     accept_status: frozenset[int]
     handler: Handler | None = None
     follow: bool = False
+    check: Check | None = None
 
     @classmethod
     def of(

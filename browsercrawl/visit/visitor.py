@@ -6,8 +6,9 @@ error in the outcome; only cancellation passes through.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from browsercrawl.clock import Clock
 from browsercrawl.config import CrawlerConfig, Saved
@@ -28,6 +29,7 @@ from browsercrawl.errors import (
     PageCrashed,
     Retry,
     SelectorMissing,
+    SessionExpired,
     Skip,
     Stop,
     TooLarge,
@@ -50,6 +52,12 @@ LOAD_SHARE = 2 / 3
 
 CANCEL_GRACE_S = 0.5
 """A handler past its deadline gets so long to clean up after its cancellation."""
+
+LOOK_LIMIT_S = 5.0
+"""Looking whether a page shows that its session is logged out takes milliseconds; the user's own check may wait."""
+
+LOOK_LATE_S = 0.5
+"""After the deadline it still gets so long: who failed because he was logged out shall not be blamed."""
 
 CALL_SLACK_S = 0.05
 """A call that times out this close to the deadline timed out because of it."""
@@ -139,9 +147,14 @@ class Visitor:
         try:
             await self._carry_out(page, plan, progress, deadline)
         except HandlerSignal as signal:
+            if (expired := await self._session_error(page, plan, progress, deadline)) is not None:
+                return self._failed(expired, progress)
             return self._ended_by_handler(signal, progress)
         except BrowsercrawlError as error:
-            return self._failed(self._true_cause(error, page, plan, deadline), progress)
+            expired = None
+            if isinstance(error, SelectorMissing | HandlerFailed | PageBlocked):
+                expired = await self._session_error(page, plan, progress, deadline)
+            return self._failed(expired or self._true_cause(error, page, plan, deadline), progress)
         visit = progress.visit
         return VisitOutcome(
             phase=progress.phase,
@@ -169,6 +182,8 @@ class Visitor:
                 load_limit_s=plan.timeout_s * LOAD_SHARE,
                 limit_s=remaining_s(),
             )
+        if plan.check is not None:
+            plan.check.arrived(progress.navigation)
         check_status(progress.navigation, plan)
         if not progress.navigation.committed:
             progress.snapshot = self._of_nothing(progress.navigation, plan)
@@ -176,16 +191,71 @@ class Visitor:
         if plan.wait_for is not None:
             with progress.enter(Phase.WAIT):
                 await page.wait_for(plan.wait_for, limit_s=remaining_s())
+        await self._look(page, plan, remaining_s)
         if plan.handler is not None:
             progress.visit = Visit(
                 page, plan.request, response=progress.navigation, remaining_s=remaining_s, emit=self._emit
             )
             with progress.enter(Phase.HANDLE):
                 await self._run_handler(plan.handler, progress.visit, plan, remaining_s())
+            await self._look(page, plan, remaining_s)
         if page.closed and not page.crashed:
             raise PageClosed(f"{shown(plan.request.url)}: the handler closed its page; the engine closes pages itself")
         with progress.enter(Phase.CAPTURE):
             await self._capture(page, plan, progress, remaining_s)
+            if plan.check is not None and progress.snapshot is not None:
+                plan.check.look_at_address(progress.snapshot.url)
+
+    async def _look(self, page: PagePort, plan: VisitPlan, remaining_s: Callable[[], float]) -> None:
+        """Make sure that the page is one of a session that is logged in, as far as pages show it.
+
+        Raises:
+            SessionExpired, PageBlocked.
+        """
+        if plan.check is None or page.closed:
+            return
+        await plan.check.look(page, limit_s=min(LOOK_LIMIT_S, remaining_s()))
+        if plan.check.function is not None and await self._ask(
+            plan.check.function, page, min(LOOK_LIMIT_S, remaining_s())
+        ):
+            raise plan.check.expired(plan.request.url)
+
+    async def _ask(self, function: Callable[[Any], Awaitable[bool]], page: PagePort, limit_s: float) -> bool:
+        """Call the user's own check."""
+
+        async def run() -> bool:
+            return bool(await function(page.raw))
+
+        name = getattr(function, "__qualname__", repr(function))
+        task = asyncio.create_task(run(), name=f"check {name}")
+        try:
+            if not await self._ends_within(task, limit_s):
+                raise HandlerFailed(f"{name} did not tell within {limit_s:g} s whether the session is logged out")
+        finally:
+            if not task.done():
+                task.cancel()
+                await self._ends_within(task, CANCEL_GRACE_S)
+        if task.cancelled():
+            raise HandlerFailed(f"{name} was cancelled from inside")
+        if (error := task.exception()) is not None:
+            said = str(error).partition("\n")[0]
+            raise HandlerFailed(f"{name} raised {type(error).__name__}: {redact_text(said)}") from error
+        return task.result()
+
+    async def _session_error(
+        self, page: PagePort, plan: VisitPlan, progress: _Progress, deadline: float
+    ) -> BrowsercrawlError | None:
+        """Tell whether a visit failed because its session is logged out: then that is the one cause."""
+        navigation = progress.navigation
+        if plan.check is None or navigation is None or not navigation.committed or page.closed or page.crashed:
+            return None
+        try:
+            await self._look(page, plan, lambda: max(deadline - self._clock.now(), LOOK_LATE_S))
+        except SessionExpired as expired:
+            return expired
+        except BrowsercrawlError:
+            return None
+        return None
 
     def _of_nothing(self, navigation: Navigation, plan: VisitPlan) -> Snapshot:
         """Take what an answer without a document has: nothing. The page still shows an earlier one, so look away."""
@@ -262,7 +332,7 @@ class Visitor:
         said = str(error).partition("\n")[0]  # Playwright adds a call log below its first line
         raise HandlerFailed(f"handler {name} raised {type(error).__name__}: {redact_text(said)}") from error
 
-    async def _ends_within(self, task: asyncio.Task[None], limit_s: float) -> bool:
+    async def _ends_within(self, task: "asyncio.Task[Any]", limit_s: float) -> bool:
         """Wait for a task without cancelling it. Returns whether it is done within the limit."""
         timer = asyncio.ensure_future(self._clock.sleep(limit_s))
         try:

@@ -2,11 +2,13 @@
 
     python scripts/bench/frontier.py                                   memory and SQLite at 10^5 and 10^6, three shapes
     python scripts/bench/frontier.py --sizes 10000000 --stores sqlite  ten million
+    python scripts/bench/frontier.py --stores sqlite,sqlite-limited --shape "1 host, 1,000 sessions"
 
 Each row is a process of its own. `schedule` stores URLs, given as strings, in batches of 60, the links of a page:
 checking, canonical form, fingerprint and storing. `finish` is, at that depth, 30,000 times claim, complete and a line
 of 700 bytes through the outbox, by 16 workers and one writer of lines; the frontier is not drained. Memory is the
-largest resident size of the process. Other systems can be measured on the same work: implement `Subject`, call `main`.
+largest resident size of the process. In a store that is `-limited` at most one request of each named session is
+claimed at once. Other systems can be measured on the same work: implement `Subject`, call `main`.
 """
 
 import argparse
@@ -70,8 +72,9 @@ SHAPES = {"1 host": one_host, "100,000 hosts": many_hosts, "1 host, 1,000 sessio
 class OurStore:
     """One of our stores."""
 
-    def __init__(self, *, durable: bool) -> None:
+    def __init__(self, *, durable: bool, limited: bool = False) -> None:
         self._durable = durable
+        self._session_limit_of = (lambda key: 1 if key else None) if limited else None
         self._done = 0
 
     async def open(self, home: Path) -> None:
@@ -85,12 +88,15 @@ class OurStore:
         self._request, self._record = Request, Record(ending="succeeded", line=LINE)
         self._frontier: Frontier
         if self._durable:
-            from browsercrawl.frontier.sqlite import SqliteFrontier, make_store
+            from browsercrawl.frontier.sqlite import SqliteFrontier, StoreOptions, make_store
 
-            make_store(home / "run.sqlite", notes={})
-            self._frontier = await SqliteFrontier.open(home / "run.sqlite", clock=clock, rules_of=lambda _: rules)
+            path, options = home / "run.sqlite", StoreOptions(session_limit_of=self._session_limit_of)
+            make_store(path, notes={})
+            self._frontier = await SqliteFrontier.open(path, clock=clock, rules_of=lambda _: rules, options=options)
         else:
-            self._frontier = MemoryFrontier(clock=clock, rules_of=lambda _: rules)
+            self._frontier = MemoryFrontier(
+                clock=clock, rules_of=lambda _: rules, session_limit_of=self._session_limit_of
+            )
 
     async def schedule(self, seeds: Sequence[Seed]) -> None:
         """Make requests of the URLs and store them."""
@@ -128,6 +134,8 @@ _WARM = frozenset({"", *(f"account-{number}" for number in range(WORKERS))})
 SUBJECTS: dict[str, Callable[[], Subject]] = {
     "memory": lambda: OurStore(durable=False),
     "sqlite": lambda: OurStore(durable=True),
+    "memory-limited": lambda: OurStore(durable=False, limited=True),
+    "sqlite-limited": lambda: OurStore(durable=True, limited=True),
 }
 
 
@@ -193,7 +201,7 @@ def rows(script: str, stores: Sequence[str], sizes: Sequence[int], shapes: Seque
         shapes: of `SHAPES`.
     """
     titles = ("schedule/s", "us CPU", "finish/s", "us CPU", "MB", "MB disk")
-    yield f"{'store':<10} {'requests':>10} {'shape':<24}" + "".join(f"{title:>11}" for title in titles)
+    yield f"{'store':<14} {'requests':>10} {'shape':<24}" + "".join(f"{title:>11}" for title in titles)
     for size in sizes:
         for shape in shapes:
             for store in stores:
@@ -207,7 +215,7 @@ def rows(script: str, stores: Sequence[str], sizes: Sequence[int], shapes: Seque
                     row.memory_bytes / 1e6,
                     row.disk_bytes / 1e6,
                 )
-                yield f"{store:<10} {size:>10,} {shape:<24}" + "".join(f"{figure:>11,.0f}" for figure in figures)
+                yield f"{store:<14} {size:>10,} {shape:<24}" + "".join(f"{figure:>11,.0f}" for figure in figures)
 
 
 def main(script: str, subjects: dict[str, Callable[[], Subject]]) -> None:
@@ -219,7 +227,7 @@ def main(script: str, subjects: dict[str, Callable[[], Subject]]) -> None:
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="100000,1000000", help="comma-separated numbers of requests")
-    parser.add_argument("--stores", default=",".join(subjects), help="comma-separated")
+    parser.add_argument("--stores", default=",".join(subjects), help="comma-separated; default: all")
     parser.add_argument("--shape", action="append", choices=sorted(SHAPES), help="may be repeated; default: all")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

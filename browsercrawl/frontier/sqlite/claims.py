@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import NamedTuple
 
-from browsercrawl.frontier.interface import REFUSED, Claim, HostUpdate, Record, Verdict
+from browsercrawl.frontier.interface import REFUSED, Claim, Cost, HostUpdate, Record, Verdict
 from browsercrawl.frontier.slots import SlotState
 from browsercrawl.frontier.sqlite.intake import Newcomer, record, request_of, store
 from browsercrawl.frontier.sqlite.ledger import Ledger
@@ -105,7 +105,7 @@ class Return(NamedTuple):
     """How a caller of `release` gives a request back."""
 
     delay_s: float
-    spent: bool
+    cost: Cost
     memo: str | None
     host: HostUpdate | None
 
@@ -115,10 +115,10 @@ def release(ledger: Ledger, token: int, *, how: Return) -> bool:
     row = _held(ledger, token)
     if row is None:
         return False
-    stalls = row.stalls
-    if not how.spent and row.state == State.CLAIMED:  # else it expired, and the stall is counted already
-        stalls += 1
-    _give_back(ledger, row._replace(attempt=row.attempt + how.spent, stalls=stalls), how)
+    attempt = row.attempt + (how.cost is Cost.ATTEMPT)
+    # If it expired, the stall is counted already.
+    stalls = row.stalls + (how.cost is Cost.STALL and row.state == State.CLAIMED)
+    _give_back(ledger, row._replace(attempt=attempt, stalls=stalls), how)
     return True
 
 
@@ -127,8 +127,13 @@ def put_back(ledger: Ledger, tokens: Sequence[int]) -> None:
     for token in tokens:
         row = _held(ledger, token)
         if row is not None and row.state == State.CLAIMED:
-            _give_back(ledger, row, Return(0.0, spent=False, memo=None, host=None))
+            _give_back(ledger, row, Return(0.0, Cost.NOTHING, memo=None, host=None))
             ledger.trim()
+
+
+def limit_session(ledger: Ledger, session: str, *, claims_max: int | None) -> None:
+    """See `Frontier.limit_session`."""
+    ledger.limit(text_bytes(session), claims_max)
 
 
 def defer(ledger: Ledger, host: str, *, delay_s: float) -> None:
@@ -166,8 +171,7 @@ def _held(ledger: Ledger, token: int) -> RequestRow | None:
 def _leave_standing(ledger: Ledger, slot: SlotRow, lane: LaneRow, row: RequestRow) -> None:
     """Take a request from where it stood, after its row tells that it stands elsewhere."""
     if row.state == State.CLAIMED:
-        slot.claimed -= 1
-        ledger.run.claimed -= 1
+        ledger.count_claims(slot, lane, number=-1)
     else:  # its claim expired, and the late owner settles it after all
         ledger.dequeue(slot, lane, number=row.number)
 
@@ -195,8 +199,7 @@ def _take(ledger: Ledger, lane: LaneRow, wish: Wish) -> Taken:
     ledger.database.execute(_TAKE, (until, token, ledger.terms.store, text_bytes(wish.owner), slot.refused, number))
     politeness_s = paused_s + slot.held_until(now) - held_from_s
     slot.open_at = max(slot.open_at, now + slot.delay_s)
-    slot.claimed += 1
-    ledger.run.claimed += 1
+    ledger.count_claims(slot, lane, number=1)
     slot.warn(until)
     ledger.dequeue(slot, lane, number=number)
     ledger.give_turn(slot, lane)
@@ -237,7 +240,7 @@ def _best_warm(ledger: Ledger, warm: AbstractSet[bytes], head: LaneRow) -> LaneR
         query = _first_of_each(len(some))
         for number, slot, state, turn, session in ledger.database.execute(query, (*some, head.rank)).fetchall():
             if state != SlotState.READY.value:
-                ledger.park(number, slot)
+                ledger.set_aside(number, slot)
                 sessions.append(session)  # it may have another
             elif best is None or turn < best[0]:
                 best = turn, number
@@ -250,6 +253,6 @@ def _first_of_each(sessions: int) -> str:
     marks = ", ".join(["(?)"] * sessions)
     return f"""WITH warm (session) AS (VALUES {marks})
         SELECT lanes.number, slots.number, state, turn, lanes.session
-        FROM (SELECT (SELECT number FROM lanes WHERE lanes.session = warm.session AND rank = ? AND parked = 0
+        FROM (SELECT (SELECT number FROM lanes WHERE lanes.session = warm.session AND rank = ? AND aside = 0
                       ORDER BY turn LIMIT 1) AS first FROM warm)
         JOIN lanes ON lanes.number = first JOIN slots ON slots.number = lanes.slot"""  # noqa: S608 - question marks only

@@ -1,17 +1,17 @@
 """One transaction's view of the file: the rows it works on, what time has brought about, and what is counted.
 
 A ledger lives for one transaction, in which nobody else writes; so a row is read once and written once, before the
-next question to an index (`flush`). It holds the rules of slots and lanes; what callers ask for is built from it in
-`intake.py`, `claims.py` and `records.py`. All that happens in a transaction happens at one instant, `now`.
+next question to an index (`flush`). It holds the rules of slots, lanes and sessions; what callers ask for is built from
+it in `intake.py`, `claims.py`, `records.py` and `outlook.py`. All that happens in a transaction happens at one instant,
+`now`.
 """
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from browsercrawl.errors import InternalError
-from browsercrawl.frontier.interface import RulesOf
+from browsercrawl.frontier.interface import RulesOf, SessionLimitOf
 from browsercrawl.frontier.slots import SLOT_MOVES, SlotState
 from browsercrawl.frontier.sqlite.rows import (
     PUT_BACK,
@@ -19,26 +19,25 @@ from browsercrawl.frontier.sqlite.rows import (
     LaneRow,
     RequestRow,
     RunRow,
+    SessionRow,
     SlotRow,
     State,
     run_values,
 )
+from browsercrawl.frontier.sqlite.saving import save_lanes, save_run, save_sessions, save_slots
+from browsercrawl.frontier.sqlite.schema import bytes_text
 from browsercrawl.frontier.sqlite.timeline import Timeline
 
 _STATES = {state.value: state for state in SlotState}
 _ROWS_MAX = 5000
 """Rows kept in memory at most, in transactions that may meet any number."""
 _DUE_AT_ONCE = 500
+_NEVER = -1
+"""An opening that never was: nobody was asked in it."""
 
-_SAVE_RUN = """UPDATE run SET now = ?, wall = ?, opening = ?, rules = ?, turn = ?, line = ?, slot = ?, lane = ?,
-    stored = ?, queued = ?, waiting = ?, retrying = ?, claimed = ?, finished = ?, duplicates = ?"""
-_INSERT_SLOT = "INSERT INTO slots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_SAVE_SLOT = """UPDATE slots SET rules = ?, delay_s = ?, concurrency_max = ?, state = ?, since = ?, held_s = ?,
-    open_at = ?, stored = ?, queued = ?, claimed = ?, retrying = ?, refusals = ?, refused = ?, parked = ?
-    WHERE number = ?"""
-_INSERT_LANE = "INSERT INTO lanes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_SAVE_LANE = "UPDATE lanes SET members = ?, passed = ?, head = ?, rank = ?, turn = ?, parked = ? WHERE number = ?"
-_SAVE_LANE_IN_PLACE = "UPDATE lanes SET members = ?, passed = ?, head = ? WHERE number = ?"
+_CLAIMS = """SELECT count(*) FROM lanes CROSS JOIN requests INDEXED BY requests_due
+    ON requests.slot = lanes.slot AND requests.lane = lanes.number
+    WHERE session = ? AND state = 2 AND until IS NOT NULL"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +50,7 @@ class Terms:
 
     timeline: Timeline
     rules_of: RulesOf
+    session_limit_of: SessionLimitOf
     requests_max: int | None
     host_requests_max: int | None
     exclusive: bool
@@ -73,7 +73,9 @@ class Ledger:
         self._by_host: dict[str, SlotRow] = {}
         self._lanes: dict[int, LaneRow] = {}
         self._by_session: dict[tuple[int, bytes], LaneRow] = {}
+        self._sessions: dict[bytes, SessionRow] = {}
         self._changed_slots: dict[SlotRow, None] = {}
+        self._changed_sessions: dict[SessionRow, None] = {}
         self._changed_lanes: dict[LaneRow, None] = {}
 
     def slot(self, number: int) -> SlotRow:
@@ -109,9 +111,36 @@ class Ledger:
             lane = self._adopt_lane(row) if row is not None else self._open_lane(slot, session)
         return lane
 
-    def change(self, slot: SlotRow) -> None:
-        """Remember that a slot has to be written."""
-        self._changed_slots[slot] = None
+    def session(self, key: bytes) -> SessionRow:
+        """Return a session by its key; its limit is asked unless it was, or one was told."""
+        session = self._find_session(key)
+        if session.rules != self.run.rules:
+            self.limit(key, self.terms.session_limit_of(bytes_text(key)))
+        return session
+
+    def limit(self, key: bytes, claims_max: int | None) -> None:
+        """Let a session have this limit from now on."""
+        session = self._find_session(key)
+        had_room, was_limited = session.has_room, session.claims_max is not None
+        session.rules, session.claims_max = self.run.rules, claims_max
+        self._changed_sessions[session] = None
+        is_limited = claims_max is not None
+        if is_limited is not was_limited:
+            session.claimed = self.database.execute(_CLAIMS, (key,)).fetchone()[0] if is_limited else 0
+        if is_limited is not was_limited or session.has_room is not had_room:
+            self._show(session)
+
+    def count_claims(self, slot: SlotRow, lane: LaneRow, *, number: int) -> None:
+        """Count claims that were made or, negative, have ended, after the request's row tells it."""
+        slot.claimed += number
+        self.run.claimed += number
+        if lane.limited:
+            session = self.session(lane.session)
+            had_room = session.has_room
+            session.claimed += number
+            self._changed_sessions[session] = None
+            if session.has_room is not had_room:
+                self._show(session)
 
     def change_lane(self, lane: LaneRow) -> None:
         """Remember that a lane has to be written."""
@@ -124,8 +153,7 @@ class Ledger:
 
     def enqueue(self, slot: SlotRow, lane: LaneRow, *, number: int, rank: int) -> None:
         """Let a request stand in its lane; its own row is the caller's."""
-        slot.queued += 1
-        self._count_queued(slot, 1)
+        self._count_queued(slot, lane, 1)
         lane.enter(number, rank)
         slot.lane_changed(lane)
         self._changed_slots[slot] = None
@@ -133,11 +161,10 @@ class Ledger:
 
     def dequeue(self, slot: SlotRow, lane: LaneRow, *, number: int) -> None:
         """Take a request out of its lane, after its row tells that it stands elsewhere."""
-        slot.queued -= 1
-        self._count_queued(slot, -1)
+        self._count_queued(slot, lane, -1)
+        lane.queued -= 1
         if lane.head == number:
-            query = "SELECT number, rank FROM requests WHERE lane = ? AND state = 0 ORDER BY rank, number LIMIT 1"
-            lane.head, lane.rank = self.database.execute(query, (lane.number,)).fetchone() or (None, None)
+            self._find_head(lane)
         slot.lane_changed(lane)
         self._changed_slots[slot] = None
         self._changed_lanes[lane] = None
@@ -158,15 +185,20 @@ class Ledger:
             del self._changed_lanes[lane], self._lanes[lane.number], self._by_session[lane.slot, lane.session]
             self.database.execute("DELETE FROM lanes WHERE number = ?", (lane.number,))
 
-    def park(self, lane: int, slot: int) -> None:
+    def set_aside(self, lane: int, slot: int) -> None:
         """Set a lane aside until its slot has room, so that it is not met again among those of its session."""
-        self.database.execute("UPDATE lanes SET parked = 1 WHERE number = ?", (lane,))
-        self.database.execute("UPDATE slots SET parked = 1 WHERE number = ?", (slot,))
+        self.database.execute("UPDATE lanes SET aside = 1 WHERE number = ?", (lane,))
+        self.database.execute("UPDATE slots SET aside = 1 WHERE number = ?", (slot,))
         if slot in self._slots:
-            self._slots[slot].parked = 1
+            self._slots[slot].aside = 1
         if lane in self._lanes:
             known = self._lanes[lane]
-            known.parked, known.saved = 1, (*known.saved[:-1], 1)
+            known.aside, known.saved = 1, (*known.saved[:-1], 1)
+
+    def room_at(self, slot: SlotRow) -> float:
+        """Return when a slot has room if nobody does anything."""
+        claimed = self._dues(slot)[1] if slot.is_full else None
+        return slot.open_at if claimed is None else max(slot.open_at, claimed)
 
     def settle(self, slot: SlotRow, at: float) -> None:
         """Follow up the changes made to a slot at an instant: its state, and when it changes next."""
@@ -181,12 +213,7 @@ class Ledger:
             to = SlotState.READY
         if to is not slot.state:
             self._transition(slot, to, at)
-        if to is SlotState.READY:
-            slot.chance = None
-        else:
-            slot.best_lane = slot.best_rank = slot.best_turn = None
-            slot.is_best_known = False
-            slot.chance = self._chance(slot)
+        self._look_ahead(slot)
         if to is SlotState.SNOOZED:
             slot.warn(slot.open_at)
         elif not slot.claimed and not slot.retrying:
@@ -205,20 +232,21 @@ class Ledger:
         """Write the changed rows, so that the indexes tell the truth."""
         slots, self._changed_slots = self._changed_slots, {}
         for slot in slots:
-            if slot.parked and slot.state is SlotState.READY:
-                self._unpark(slot)
-        if self._changed_lanes:
-            lanes, self._changed_lanes = self._changed_lanes, {}
-            self._save_lanes(lanes)
+            if slot.aside and slot.state is SlotState.READY:
+                self._bring_back(slot)
+        self._flush_lanes()
         for slot in slots:
             if slot.state is SlotState.READY and not slot.is_best_known:
                 self._find_best(slot)
         if slots:
-            self._save_slots(slots)
+            save_slots(self.database, slots)
+        if self._changed_sessions:
+            sessions, self._changed_sessions = self._changed_sessions, {}
+            save_sessions(self.database, sessions)
 
     def trim(self) -> None:
         """Where any number of rows is met: write them and let go of them before they are too many."""
-        if len(self._slots) + len(self._lanes) > _ROWS_MAX:
+        if len(self._slots) + len(self._lanes) + len(self._sessions) > _ROWS_MAX:
             self.flush()
             self.forget()
 
@@ -228,6 +256,7 @@ class Ledger:
         self._by_host.clear()
         self._lanes.clear()
         self._by_session.clear()
+        self._sessions.clear()
 
     def finish(self) -> None:
         """Write what is left to write, and the instant, if anything was."""
@@ -240,13 +269,13 @@ class Ledger:
             self.totals.clear()
         if self.database.total_changes != self._changes or run_values(self.run) != self._run:
             self.run.now, self.run.wall = self.now, self.terms.timeline.wall()
-            self.database.execute(_SAVE_RUN, run_values(self.run))
+            save_run(self.database, self.run)
 
     def _adopt(self, row: tuple[object, ...]) -> SlotRow:
         slot = SlotRow(*row)  # type: ignore[arg-type]  # the columns have the types of the fields
         slot.state = _STATES[slot.state]  # type: ignore[index]  # a number in the file
         slot.is_best_known = slot.best_lane is not None
-        slot.saved = row[16:]
+        slot.saved = row[17:]
         self._slots[slot.number] = self._by_host[slot.host] = slot
         if slot.rules != self.run.rules:
             self._ask_rules(slot)
@@ -255,7 +284,7 @@ class Ledger:
     def _open_slot(self, host: str) -> SlotRow:
         now = self.now
         slot = SlotRow(
-            0, host, 0, 0.0, None, SlotState.EMPTY, now, 0.0, now, 0, 0, 0, 0, 0, 0, 0, None, None, None, None, None,
+            0, host, 0, 0.0, None, SlotState.EMPTY, now, 0.0, now, 0, 0, 0, 0, 0, 0, 0, 0, None, None, None, None, None,
             is_new=True, is_best_known=True,
         )  # fmt: skip
         self._ask_rules(slot)
@@ -271,18 +300,64 @@ class Ledger:
 
     def _adopt_lane(self, row: tuple[object, ...]) -> LaneRow:
         lane = LaneRow(*row)  # type: ignore[arg-type]  # the columns have the types of the fields
-        lane.saved = row[6:]
+        lane.saved = row[7:]
         self._lanes[lane.number] = self._by_session[lane.slot, lane.session] = lane
         return lane
 
     def _open_lane(self, slot: SlotRow, session: bytes) -> LaneRow:
+        own = self.session(session)
         self.run.lane += 1
         self.run.turn += 1
-        lane = LaneRow(self.run.lane, slot.number, session, 0, 0, None, None, self.run.turn, 0, is_new=True)
+        lane = LaneRow(
+            self.run.lane, slot.number, session, 0, 0, 0, None, own.claims_max is not None, not own.has_room,
+            None, self.run.turn, 0, is_new=True,
+        )  # fmt: skip
         self._lanes[lane.number] = self._by_session[slot.number, session] = lane
         return lane
 
-    def _count_queued(self, slot: SlotRow, number: int) -> None:
+    def _find_session(self, key: bytes) -> SessionRow:
+        session = self._sessions.get(key)
+        if session is None:
+            row = self.database.execute("SELECT * FROM sessions WHERE key = ?", (key,)).fetchone()
+            session = self._sessions[key] = SessionRow(*row) if row is not None else SessionRow(key, _NEVER, None, 0)
+        return session
+
+    def _show(self, session: SessionRow) -> None:
+        """Let the lanes of a session tell its limit and whether it has room, after either has changed."""
+        self._flush_lanes()
+        is_limited, is_parked = session.claims_max is not None, not session.has_room
+        query = "SELECT * FROM lanes WHERE session = ?"
+        for row in self.database.execute(query, (session.key,)).fetchall():
+            lane = self._lanes.get(row[0]) or self._adopt_lane(row)
+            self._changed_lanes[lane] = None
+            lane.limited = is_limited
+            if lane.parked != is_parked:
+                self._park(self.slot(lane.slot), lane, parked=is_parked)
+
+    def _park(self, slot: SlotRow, lane: LaneRow, *, parked: bool) -> None:
+        self._count_queued(slot, lane, -lane.queued)
+        lane.parked = parked
+        self._count_queued(slot, lane, lane.queued)
+        self._find_head(lane)
+        slot.lane_changed(lane)
+        self._changed_slots[slot] = None
+        self._look_ahead(slot)
+
+    def _find_head(self, lane: LaneRow) -> None:
+        query = "SELECT number, rank FROM requests WHERE lane = ? AND state = 0 ORDER BY rank, number LIMIT 1"
+        found = None if lane.parked else self.database.execute(query, (lane.number,)).fetchone()
+        lane.head, lane.rank = found or (None, None)
+
+    def _count_queued(self, slot: SlotRow, lane: LaneRow, number: int) -> None:
+        slot.queued += number
+        if lane.parked:
+            slot.parked += number
+            self.run.parked += number
+        else:
+            self._count_shown(slot, number)
+
+    def _count_shown(self, slot: SlotRow, number: int) -> None:
+        """Count queued requests that are not parked."""
         if slot.is_held:
             self.run.waiting += number
         else:
@@ -291,10 +366,11 @@ class Ledger:
     def _transition(self, slot: SlotRow, to: SlotState, at: float) -> None:
         if to not in SLOT_MOVES[slot.state]:
             raise InternalError(f"slot {slot.host} cannot go from {slot.state.name} to {to.name}")
-        self._count_queued(slot, -slot.queued)
+        shown = slot.queued - slot.parked
+        self._count_shown(slot, -shown)
         slot.held_s = slot.held_until(at)
         slot.state, slot.since = to, at
-        self._count_queued(slot, slot.queued)
+        self._count_shown(slot, shown)
 
     def _dues(self, slot: SlotRow) -> tuple[float | None, float | None]:
         """Return when the first pause and the first claim of a slot are over."""
@@ -304,14 +380,19 @@ class Ledger:
         claimed = execute(query, (slot.number, State.CLAIMED)).fetchone()[0] if slot.claimed else None
         return retrying, claimed
 
-    def _chance(self, slot: SlotRow) -> float | None:
-        """Return when a slot that is not ready could give a claim, exactly."""
-        if slot.queued and not slot.is_full:
-            return slot.open_at
-        retrying, claimed = self._dues(slot)
-        if claimed is not None and (slot.is_full or retrying is None or claimed < retrying):
-            return max(slot.open_at, claimed)
-        return None if retrying is None else max(slot.open_at, retrying)
+    def _look_ahead(self, slot: SlotRow) -> None:
+        """Find out before when a slot gives no claim, after its state or what is parked has changed."""
+        if slot.state is not SlotState.READY:
+            slot.best_lane = slot.best_rank = slot.best_turn = None
+            slot.is_best_known = False
+        elif slot.queued > slot.parked:
+            slot.chance = None
+            return
+        if slot.queued > slot.parked:
+            slot.chance = self.room_at(slot)
+        else:
+            due = min((at for at in self._dues(slot) if at is not None), default=None)
+            slot.chance = None if due is None else max(self.room_at(slot), due)
 
     def _advance(self, slot: SlotRow) -> None:
         """Carry out what came due in a slot, instant by instant."""
@@ -334,8 +415,6 @@ class Ledger:
                 rank, stalls, since, paused_s = row.rank, row.stalls, row.since, at - row.since
                 if state is State.CLAIMED:
                     rank, stalls, since, paused_s = rank if stalls else rank + PUT_BACK, stalls + 1, at, 0.0
-                    slot.claimed -= 1
-                    self.run.claimed -= 1
                 else:
                     slot.retrying -= 1
                     self.run.retrying -= 1
@@ -344,61 +423,28 @@ class Ledger:
                     held_from_s = ? WHERE number = ?""",
                     (rank, stalls, since, paused_s, slot.held_until(at), row.number),
                 )
-                self.enqueue(slot, self.lane(row.lane), number=row.number, rank=rank)
+                lane = self.lane(row.lane)
+                if state is State.CLAIMED:
+                    self.count_claims(slot, lane, number=-1)
+                self.enqueue(slot, lane, number=row.number, rank=rank)
 
     def _find_best(self, slot: SlotRow) -> None:
         query = "SELECT number, rank, turn FROM lanes WHERE slot = ? AND rank IS NOT NULL ORDER BY rank, turn LIMIT 1"
-        slot.best_lane, slot.best_rank, slot.best_turn = self.database.execute(query, (slot.number,)).fetchone()
+        slot.best_lane, slot.best_rank, slot.best_turn = self.database.execute(query, (slot.number,)).fetchone() or (
+            None, None, None,
+        )  # fmt: skip
         slot.is_best_known = True
 
-    def _unpark(self, slot: SlotRow) -> None:
+    def _flush_lanes(self) -> None:
+        if self._changed_lanes:
+            lanes, self._changed_lanes = self._changed_lanes, {}
+            save_lanes(self.database, lanes)
+
+    def _bring_back(self, slot: SlotRow) -> None:
         """A slot has room again: its lanes return to those of their sessions."""
-        slot.parked = 0
+        slot.aside = 0
         for lane in self._lanes.values():
-            if lane.slot == slot.number and lane.parked:
-                lane.parked = 0
+            if lane.slot == slot.number and lane.aside:
+                lane.aside = 0
                 lane.saved = (*lane.saved[:-1], 0)
-        self.database.execute("UPDATE lanes SET parked = 0 WHERE slot = ? AND parked = 1", (slot.number,))
-
-    def _save_lanes(self, lanes: Iterable[LaneRow]) -> None:
-        new, moved, in_place = [], [], []
-        for lane in lanes:
-            placed = (lane.rank, lane.turn, lane.parked)
-            rest = (lane.members, lane.passed, lane.head)
-            if lane.is_new:
-                new.append((lane.number, lane.slot, lane.session, *rest, *placed))
-            elif placed != lane.saved:
-                moved.append((*rest, *placed, lane.number))
-            else:
-                in_place.append((*rest, lane.number))
-            lane.is_new, lane.saved = False, placed
-        self._many(_INSERT_LANE, new)
-        self._many(_SAVE_LANE, moved)
-        self._many(_SAVE_LANE_IN_PLACE, in_place)
-
-    def _save_slots(self, slots: Iterable[SlotRow]) -> None:
-        new, plain, ranked, timed = [], [], [], []
-        for slot in slots:
-            placed = (slot.best_lane, slot.best_rank, slot.best_turn, slot.alarm, slot.chance)
-            terms = (slot.rules, slot.delay_s, slot.concurrency_max)
-            rest = (
-                slot.state.value, slot.since, slot.held_s, slot.open_at, slot.stored, slot.queued, slot.claimed,
-                slot.retrying, slot.refusals, slot.refused, slot.parked,
-            )  # fmt: skip
-            if slot.is_new:
-                new.append((slot.number, slot.host, *terms, *rest, *placed))
-            else:
-                plain.append((*terms, *rest, slot.number))
-                if placed[:3] != slot.saved[:3]:
-                    ranked.append((*placed[:3], slot.number))
-                if placed[3:] != slot.saved[3:]:
-                    timed.append((*placed[3:], slot.number))
-            slot.is_new, slot.saved = False, placed
-        self._many(_INSERT_SLOT, new)
-        self._many(_SAVE_SLOT, plain)
-        self._many("UPDATE slots SET best_lane = ?, best_rank = ?, best_turn = ? WHERE number = ?", ranked)
-        self._many("UPDATE slots SET alarm = ?, chance = ? WHERE number = ?", timed)
-
-    def _many(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        if rows:
-            self.database.executemany(statement, rows)
+        self.database.execute("UPDATE lanes SET aside = 0 WHERE slot = ? AND aside = 1", (slot.number,))

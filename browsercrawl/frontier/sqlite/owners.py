@@ -5,6 +5,7 @@ that it lives by its heartbeat; the claims of one not heard of for a while retur
 stall, as an expired claim does.
 """
 
+import math
 import os
 import sqlite3
 
@@ -20,7 +21,7 @@ _ALARM = "UPDATE slots SET alarm = min(coalesce(alarm, ?), ?) WHERE number = ?"
 
 
 def arrive(ledger: Ledger) -> int:
-    """Enter a store that was opened; if exclusively, all claims return, and slots' rules will be asked anew.
+    """Enter a store that was opened; if exclusively, all claims return, and all rules and limits are asked anew.
 
     Returns:
         The store's number.
@@ -30,10 +31,11 @@ def arrive(ledger: Ledger) -> int:
     if ledger.terms.exclusive:
         ledger.database.execute("DELETE FROM owners")
         _end_claims(ledger, None, at=ledger.now)
-        run.rules = run.opening
         ledger.flush()
         ledger.forget()
         ledger.catch_up()
+        run.rules = run.opening  # after the claims have returned, by the limits under which they were counted
+        _ask_limits(ledger)
     _enter(ledger, run.opening)
     return run.opening
 
@@ -57,16 +59,26 @@ def beat(ledger: Ledger) -> None:
         _enter(ledger, own)
 
 
-def next_death(ledger: Ledger) -> float | None:
-    """Return when the first of the other owners will be taken for dead if nothing is heard of it."""
+def next_death(ledger: Ledger) -> float:
+    """Return when the first of the other owners will be taken for dead if nothing is heard of it; if ever."""
     query = "SELECT min(beat) FROM owners WHERE store != ?"
     (last,) = ledger.database.execute(query, (ledger.terms.store,)).fetchone()
-    return None if last is None else last + ledger.terms.owner_timeout_s
+    return math.inf if last is None else last + ledger.terms.owner_timeout_s
 
 
 def names(database: sqlite3.Connection) -> tuple[str, ...]:
     """Return the owners that have the file open, or died over it."""
     return tuple(name for (name,) in database.execute("SELECT name FROM owners ORDER BY store"))
+
+
+def _ask_limits(ledger: Ledger) -> None:
+    """Ask the limits of all sessions with lanes: theirs decide what is ready. Those of others wait until it matters."""
+    execute = ledger.database.execute
+    (key,) = execute("SELECT min(session) FROM lanes").fetchone()
+    while key is not None:
+        ledger.session(key)
+        ledger.trim()
+        (key,) = execute("SELECT min(session) FROM lanes WHERE session > ?", (key,)).fetchone()
 
 
 def _enter(ledger: Ledger, store: int) -> None:

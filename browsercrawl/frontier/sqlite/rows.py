@@ -33,7 +33,7 @@ class RunRow:
         now: the store's time at the last commit; None in a fresh file.
         wall: the calendar time then.
         opening: how often the store was opened; the last number is that of the store opened last.
-        rules: of the opening at which all slots' rules became outdated.
+        rules: of the opening at which the rules of all slots and the limits of all sessions became outdated.
         turn: number of the last turn; `line`, `slot`, `lane`: likewise of the last of each.
     """
 
@@ -48,6 +48,7 @@ class RunRow:
     stored: int
     queued: int
     waiting: int
+    parked: int
     retrying: int
     claimed: int
     finished: int
@@ -59,6 +60,7 @@ class RunRow:
             stored=self.stored,
             queued=self.queued,
             waiting=self.waiting,
+            parked=self.parked,
             retrying=self.retrying,
             claimed=self.claimed,
             finished=self.finished,
@@ -77,10 +79,12 @@ class SlotRow:
     Attributes:
         rules: the opening at which its rules were asked.
         stored: requests ever stored of it.
-        parked: some of its lanes are set aside.
-        best_lane: of its lanes the one to go first, with its rank and turn. In the file only while the slot is ready.
+        parked: of its queued requests, those in lanes that are parked.
+        aside: some of its lanes are set aside.
+        best_lane: of its lanes that are not parked the one to go first, with its rank and turn. In the file only while
+            the slot is ready.
         alarm: it changes by itself no earlier than then; looked at when that instant has come.
-        chance: it could give a claim then if nobody does anything; None: now, or never by itself.
+        chance: it gives no claim before then if nobody does anything; None: it does now, or never by itself.
     """
 
     number: int
@@ -94,11 +98,12 @@ class SlotRow:
     open_at: float
     stored: int
     queued: int
+    parked: int
     claimed: int
     retrying: int
     refusals: int
     refused: int
-    parked: int
+    aside: int
     best_lane: int | None
     best_rank: int | None
     best_turn: int | None
@@ -145,28 +150,56 @@ class LaneRow:
     """The requests of one slot and one session; forgotten with its last unfinished request.
 
     Attributes:
-        members: its requests that are not finished.
+        members: its requests that are not finished; `queued`: those of them that are queued.
         passed: how often it was passed over since its last turn.
-        head: number of the first request queued in it, with its rank; None: none is.
-        parked: it is set aside from its session's lanes because its slot has no room.
+        head: number of the first request queued in it, with its rank; None: none is, or the lane is parked.
+        limited: its session has a limit; `parked`: and no room.
+        aside: it is set aside from its session's lanes because its slot has no room.
     """
 
     number: int
     slot: int
     session: bytes
     members: int
+    queued: int
     passed: int
     head: int | None
+    limited: bool
+    parked: bool
     rank: int | None
     turn: int
-    parked: int
+    aside: int
     is_new: bool = False
     saved: "tuple[object, ...]" = ()
 
     def enter(self, number: int, rank: int) -> None:
         """A request is queued in it."""
+        self.queued += 1
+        if self.parked:
+            return
         if self.rank is None or self.head is None or (rank, number) < (self.rank, self.head):
             self.head, self.rank = number, rank
+
+
+@dataclass(slots=True, eq=False)
+class SessionRow:
+    """A session that a request was ever stored of, or that a limit was told of.
+
+    Attributes:
+        rules: the opening at which its limit was asked or told.
+        claims_max: requests of it claimed at once; None: no limit.
+        claimed: over all slots; only counted while there is a limit.
+    """
+
+    key: bytes
+    rules: int
+    claims_max: int | None
+    claimed: int
+
+    @property
+    def has_room(self) -> bool:
+        """One more of its requests may be claimed."""
+        return self.claims_max is None or self.claimed < self.claims_max
 
 
 class RequestRow(NamedTuple):

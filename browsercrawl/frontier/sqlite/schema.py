@@ -14,7 +14,7 @@ from browsercrawl.errors import OutputFailed, RunDamaged
 
 APPLICATION_ID = 0x62637231
 """Stands in the header of every file of ours, so that it cannot be taken for another program's."""
-VERSION = 1
+VERSION = 2
 """Of the tables; a file of another version is left alone."""
 
 WAIT_FOR_OTHERS_S = 5.0
@@ -30,10 +30,10 @@ _TABLES = """
 CREATE TABLE run (  -- one row: what is counted over all, and the numbers to give next
     now REAL, wall REAL, opening INTEGER NOT NULL, rules INTEGER NOT NULL,
     turn INTEGER NOT NULL, line INTEGER NOT NULL, slot INTEGER NOT NULL, lane INTEGER NOT NULL,
-    stored INTEGER NOT NULL, queued INTEGER NOT NULL, waiting INTEGER NOT NULL, retrying INTEGER NOT NULL,
-    claimed INTEGER NOT NULL, finished INTEGER NOT NULL, duplicates INTEGER NOT NULL
+    stored INTEGER NOT NULL, queued INTEGER NOT NULL, waiting INTEGER NOT NULL, parked INTEGER NOT NULL,
+    retrying INTEGER NOT NULL, claimed INTEGER NOT NULL, finished INTEGER NOT NULL, duplicates INTEGER NOT NULL
 );
-INSERT INTO run VALUES (NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+INSERT INTO run VALUES (NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 
 CREATE TABLE known (id BLOB PRIMARY KEY) WITHOUT ROWID;
 
@@ -53,8 +53,8 @@ CREATE TABLE slots (
     number INTEGER PRIMARY KEY, host TEXT NOT NULL UNIQUE,
     rules INTEGER NOT NULL, delay_s REAL NOT NULL, concurrency_max INTEGER,
     state INTEGER NOT NULL, since REAL NOT NULL, held_s REAL NOT NULL, open_at REAL NOT NULL,
-    stored INTEGER NOT NULL, queued INTEGER NOT NULL, claimed INTEGER NOT NULL, retrying INTEGER NOT NULL,
-    refusals INTEGER NOT NULL, refused INTEGER NOT NULL, parked INTEGER NOT NULL,
+    stored INTEGER NOT NULL, queued INTEGER NOT NULL, parked INTEGER NOT NULL, claimed INTEGER NOT NULL,
+    retrying INTEGER NOT NULL, refusals INTEGER NOT NULL, refused INTEGER NOT NULL, aside INTEGER NOT NULL,
     best_lane INTEGER, best_rank INTEGER, best_turn INTEGER, alarm REAL, chance REAL
 );
 CREATE INDEX slots_ready ON slots (best_rank, best_turn) WHERE best_rank IS NOT NULL;
@@ -63,13 +63,17 @@ CREATE INDEX slots_chance ON slots (chance) WHERE chance IS NOT NULL;
 
 CREATE TABLE lanes (
     number INTEGER PRIMARY KEY, slot INTEGER NOT NULL, session BLOB NOT NULL,
-    members INTEGER NOT NULL, passed INTEGER NOT NULL, head INTEGER,
-    rank INTEGER, turn INTEGER NOT NULL, parked INTEGER NOT NULL,
-    UNIQUE (slot, session)
+    members INTEGER NOT NULL, queued INTEGER NOT NULL, passed INTEGER NOT NULL, head INTEGER,
+    limited INTEGER NOT NULL, parked INTEGER NOT NULL, rank INTEGER, turn INTEGER NOT NULL, aside INTEGER NOT NULL,
+    UNIQUE (session, slot)
 );
 CREATE INDEX lanes_ranked ON lanes (slot, rank, turn) WHERE rank IS NOT NULL;
-CREATE INDEX lanes_warm ON lanes (session, rank, turn) WHERE rank IS NOT NULL AND parked = 0;
-CREATE INDEX lanes_parked ON lanes (slot) WHERE parked = 1;
+CREATE INDEX lanes_warm ON lanes (session, rank, turn) WHERE rank IS NOT NULL AND aside = 0;
+CREATE INDEX lanes_aside ON lanes (slot) WHERE aside = 1;
+
+CREATE TABLE sessions (
+    key BLOB PRIMARY KEY, rules INTEGER NOT NULL, claims_max INTEGER, claimed INTEGER NOT NULL
+) WITHOUT ROWID;
 
 CREATE TABLE outbox (number INTEGER PRIMARY KEY, line BLOB NOT NULL);
 CREATE TABLE totals (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;

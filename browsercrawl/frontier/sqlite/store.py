@@ -10,16 +10,18 @@ from pathlib import Path
 from browsercrawl.clock import Clock
 from browsercrawl.frontier.interface import (
     Claim,
+    Cost,
     FrontierCounts,
     HostUpdate,
     OutboxLine,
     Record,
     Refusal,
     RulesOf,
+    SessionLimitOf,
     Verdict,
 )
-from browsercrawl.frontier.sqlite import claims, intake, owners, records
-from browsercrawl.frontier.sqlite.ledger import Ledger, Terms
+from browsercrawl.frontier.sqlite import claims, intake, outlook, records
+from browsercrawl.frontier.sqlite.ledger import Terms
 from browsercrawl.frontier.sqlite.thread import StoreThread
 from browsercrawl.frontier.sqlite.timeline import Timeline
 from browsercrawl.request import Request
@@ -30,6 +32,8 @@ class StoreOptions:
     """How a store is opened.
 
     Attributes:
+        session_limit_of: the first limit of a session, asked in the store's thread when it is first seen, and anew
+            after each exclusive opening; None: no session has one.
         requests_max: requests stored at most, finished ones included; None: no limit.
         host_requests_max: likewise, of each host:port.
         exclusive: nobody else has it open, which a lock outside of it proves: claims of whoever had it return at once.
@@ -38,6 +42,7 @@ class StoreOptions:
         given_up: once it is set nothing waits for room on the disk, not even the opening; None: see `give_up`.
     """
 
+    session_limit_of: SessionLimitOf | None = None
     requests_max: int | None = None
     host_requests_max: int | None = None
     exclusive: bool = True
@@ -83,6 +88,7 @@ class SqliteFrontier:
         terms = Terms(
             timeline=Timeline(clock),
             rules_of=rules_of,
+            session_limit_of=options.session_limit_of or (lambda _: None),
             requests_max=options.requests_max,
             host_requests_max=options.host_requests_max,
             exclusive=options.exclusive,
@@ -134,21 +140,25 @@ class SqliteFrontier:
         claim: Claim,
         *,
         delay_s: float = 0.0,
-        spent: bool,
+        cost: Cost,
         memo: str | None = None,
         host: HostUpdate | None = None,
     ) -> bool:
         """See `Frontier.release`."""
-        how = claims.Return(delay_s, spent, memo, host)
+        how = claims.Return(delay_s, cost, memo, host)
         return await self._thread.submit(lambda ledger: claims.release(ledger, claim.token, how=how))
 
     async def defer(self, host: str, delay_s: float) -> None:
         """See `Frontier.defer`."""
         await self._thread.submit(lambda ledger: claims.defer(ledger, host, delay_s=delay_s))
 
+    async def limit_session(self, session: str, claims_max: int | None) -> None:
+        """See `Frontier.limit_session`; an exclusive opening forgets what was told."""
+        await self._thread.submit(lambda ledger: claims.limit_session(ledger, session, claims_max=claims_max))
+
     async def ready_in(self) -> float | None:
         """See `Frontier.ready_in`; where stores share the file, not later than one of the others may turn out dead."""
-        return await self._thread.submit(_ready_in)
+        return await self._thread.submit(outlook.ready_in)
 
     def counts(self) -> FrontierCounts:
         """See `Frontier.counts`."""
@@ -213,16 +223,3 @@ class SqliteFrontier:
         if not future.cancelled() and future.exception() is None and not self._thread.is_closed:
             tokens = [each.token for each in future.result()]
             self._thread.submit(lambda ledger: claims.put_back(ledger, tokens))
-
-
-def _ready_in(ledger: Ledger) -> float | None:
-    ledger.flush()
-    execute = ledger.database.execute
-    if execute("SELECT 1 FROM slots WHERE best_rank IS NOT NULL LIMIT 1").fetchone() is not None:
-        return 0.0
-    (chance,) = execute("SELECT min(chance) FROM slots WHERE chance IS NOT NULL").fetchone()
-    if not ledger.terms.exclusive and ledger.run.claimed:
-        death = owners.next_death(ledger)
-        if death is not None and (chance is None or death < chance):
-            chance = death
-    return None if chance is None else chance - ledger.now

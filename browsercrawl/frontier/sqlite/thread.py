@@ -61,7 +61,9 @@ class StoreThread:
     """
 
     def __init__(self, path: Path, terms: Terms, *, on_full: OnFull | None, given_up: threading.Event) -> None:
-        self.counts = FrontierCounts(stored=0, queued=0, waiting=0, retrying=0, claimed=0, finished=0, duplicates=0)
+        self.counts = FrontierCounts(
+            stored=0, queued=0, waiting=0, parked=0, retrying=0, claimed=0, finished=0, duplicates=0
+        )
         self.terms = terms
         self._path = path
         self._on_full = on_full

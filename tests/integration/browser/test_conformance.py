@@ -20,12 +20,17 @@ from browsercrawl.errors import (
     TooLarge,
 )
 from browsercrawl.events import discard
-from browsercrawl.ports import BrowserPort, Cleaning, ContextOptions, ContextPort, PagePort
+from browsercrawl.ports import BrowserPort, Cleaning, ContextOptions, ContextPort, PagePort, Presence
 from browsercrawl.testing.fake_browser import FakeBrowser
 from browsercrawl.testing.fake_script import NEVER, FakePageScript
 from browsercrawl.testing.server import Exchange, Server
 
+STORES = {"Set-Cookie": "sid=1; Path=/"}
 HUNG = "<title>hung</title><script>setTimeout(() => { while (1); }, 0)</script>"
+FORM = (
+    "<title>form</title><form method=get><input name=u id=u><input name=p id=p type=password>"
+    "<button id=go type=submit>go</button></form>"
+)
 GOOD = "<title>good</title><p id=it>text</p><a href='/next'>next</a>"
 
 
@@ -55,6 +60,12 @@ def _answer(exchange: Exchange) -> None:
     match exchange.path:
         case "/good":
             exchange.respond(GOOD, headers={"X-Mine": "yes"})
+        case "/form":
+            exchange.respond(FORM if not exchange.query else "<title>sent</title><p id=it>", headers=STORES)
+        case "/login":
+            sent = exchange.body.decode()
+            is_right = "me" in sent and "pw" in sent
+            exchange.respond(status=204 if is_right else 401, headers=STORES if is_right else {})
         case "/missing":
             exchange.respond("<title>missing</title>", status=404)
         case "/moved":
@@ -82,6 +93,10 @@ def _script(url: str) -> FakePageScript:
     )
     scripts = {
         "good": good,
+        "form": FakePageScript(title="form", selectors={"#u": 0.0, "#p": 0.0, "#go": 0.0}),
+        "form?me&pw": FakePageScript(title="sent", selectors={"#it": 0.0}),
+        "login?me&pw": FakePageScript(status=204),
+        "login?me&no": FakePageScript(status=401),
         "missing": FakePageScript(status=404, title="missing"),
         "moved": FakePageScript(title="good", final_url="http://site/good"),
         "hung": FakePageScript(title="hung", hang="interruptible"),
@@ -280,3 +295,71 @@ async def test_browser_killed_ends_calls_in_flight(case: Case) -> None:
     with pytest.raises(BrowserCrashed):
         await asyncio.wait_for(loading, 5)
     assert case.browser.lost
+
+
+async def _load(page: PagePort, url: str) -> None:
+    await page.goto(url, wait_until="commit", load_limit_s=5, limit_s=8)
+
+
+async def test_page_glance_tells_place_and_elements(case: Case) -> None:
+    """One look gives address, title and which elements are there, in the order asked for."""
+    page = await case.page()
+    await _load(page, case.url("good"))
+    glance = await page.glance(["#it", "#other"], limit_s=5)
+    assert (glance.url, glance.title, glance.found) == (
+        case.url("good"), "good", (Presence.PRESENT, Presence.ABSENT),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("click", [True, False])
+async def test_page_form_is_filled_in_and_sent(case: Case, click: bool) -> None:
+    """What was typed arrives, whether a button is clicked or Enter is pressed in a field."""
+    page = await case.page()
+    await _load(page, case.url("form"))
+    await page.fill("#u", "me", limit_s=5)
+    await page.fill("#p", "pw", limit_s=5)
+    await page.submit("#go" if click else "#p", click=click, limit_s=5)
+    await page.wait_for("#it", limit_s=5)
+    assert (await page.glance([], limit_s=5)).title == "sent"
+
+
+async def test_page_fill_without_field_says_nothing_of_the_text(case: Case) -> None:
+    """A field that never appears is `SelectorMissing`, within the limit; what was to be typed is in no error of it."""
+    page = await case.page()
+    await _load(page, case.url("form"))
+    with pytest.raises(SelectorMissing) as raised:
+        await page.fill("#none", "hunter2", limit_s=0.3)
+    error: BaseException | None = raised.value
+    while error is not None:
+        assert "hunter2" not in str(error)
+        error = error.__cause__ or error.__context__
+
+
+@pytest.mark.parametrize(("password", "status"), [("pw", 204), ("no", 401)])
+async def test_context_post_gives_the_status(case: Case, password: str, status: int) -> None:
+    """A form, and JSON, reach the server from the context itself; the status comes back, whatever it is."""
+    context = await case.context()
+    values = {"u": "me", "p": password}
+    assert await context.post(case.url("login"), form=values, json=None, limit_s=5) == status
+    assert await context.post(case.url("login"), form=None, json=values, limit_s=5) == status
+
+
+async def test_page_local_storage_of_an_origin_without_is_empty(case: Case) -> None:
+    """An origin that keeps nothing has an empty localStorage."""
+    page = await case.page()
+    await _load(page, case.url("good"))
+    local = await page.local_storage(limit_s=5)
+    assert local is not None
+    assert (case.url("good").startswith(local.origin), local.items) == (True, {})
+
+
+async def test_page_calls_into_a_hung_page_end_in_time(case: Case) -> None:
+    """A script that never ends costs a look, a form and a storage no more than their limits."""
+    page = await case.page()
+    await page.goto(case.url("hung"), wait_until="load", load_limit_s=5, limit_s=8)
+    with pytest.raises(CallTimeout):
+        await page.glance(["#it"], limit_s=0.3)
+    with pytest.raises(CallTimeout):
+        await page.local_storage(limit_s=0.3)
+    with pytest.raises(SelectorMissing):
+        await page.fill("#it", "text", limit_s=0.3)

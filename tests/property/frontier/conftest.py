@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from browsercrawl.frontier import Frontier, MemoryFrontier, RulesOf
+from browsercrawl.frontier import Frontier, MemoryFrontier, RulesOf, SessionLimitOf
 from browsercrawl.frontier.sqlite import SqliteFrontier, StoreOptions, make_store
 from browsercrawl.testing.virtual_clock import VirtualClock
 
@@ -23,10 +23,12 @@ class MemoryHarness:
     is_durable = False
 
     async def open(
-        self, clock: VirtualClock, rules_of: RulesOf, *, most: int | None, host_most: int | None
+        self, clock: VirtualClock, rules_of: RulesOf, *, limits: SessionLimitOf, most: int | None, host_most: int | None
     ) -> Frontier:
         """Open the store; a durable one is found as it was left."""
-        return MemoryFrontier(clock=clock, rules_of=rules_of, requests_max=most, host_requests_max=host_most)
+        return MemoryFrontier(
+            clock=clock, rules_of=rules_of, session_limit_of=limits, requests_max=most, host_requests_max=host_most
+        )
 
     def crash(self) -> None:
         """Go on with what would be there if the process died now."""
@@ -47,10 +49,10 @@ class SqliteHarness(MemoryHarness):
         make_store(self._path, notes={})
 
     async def open(
-        self, clock: VirtualClock, rules_of: RulesOf, *, most: int | None, host_most: int | None
+        self, clock: VirtualClock, rules_of: RulesOf, *, limits: SessionLimitOf, most: int | None, host_most: int | None
     ) -> Frontier:
         """Open the file; nobody else has it open."""
-        options = StoreOptions(requests_max=most, host_requests_max=host_most)
+        options = StoreOptions(session_limit_of=limits, requests_max=most, host_requests_max=host_most)
         return await SqliteFrontier.open(self._path, clock=clock, rules_of=rules_of, options=options)
 
     def crash(self) -> None:
@@ -70,11 +72,15 @@ class SharedHarness(SqliteHarness):
     is_durable = False
 
     async def open(
-        self, clock: VirtualClock, rules_of: RulesOf, *, most: int | None, host_most: int | None
+        self, clock: VirtualClock, rules_of: RulesOf, *, limits: SessionLimitOf, most: int | None, host_most: int | None
     ) -> Frontier:
         """Open the file three times. Their hearts beat in real time, so none is ever taken for dead."""
         options = StoreOptions(
-            requests_max=most, host_requests_max=host_most, exclusive=False, owner_timeout_s=1_000_000.0
+            session_limit_of=limits,
+            requests_max=most,
+            host_requests_max=host_most,
+            exclusive=False,
+            owner_timeout_s=1_000_000.0,
         )
         stores = [
             await SqliteFrontier.open(self._path, clock=clock, rules_of=rules_of, options=options) for _ in range(3)
@@ -89,7 +95,7 @@ class _Several:
         self._store = stores[0]
 
     def __getattr__(self, name: str) -> Any:
-        if name in {"schedule", "refuse", "claim", "complete", "release", "defer", "emptied", "note"}:
+        if name in {"schedule", "refuse", "claim", "complete", "release", "defer", "limit_session", "emptied", "note"}:
             self._store = next(self._turns)
         return getattr(self._store, name)
 

@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 
 from browsercrawl.frontier import (
     Claim,
+    Cost,
     FrontierCounts,
     HostUpdate,
     Record,
@@ -74,7 +75,8 @@ class Stored:
 class Model:
     """The interface's text, done the slow way: every question looks at every record."""
 
-    def __init__(self, most: int | None, host_most: int | None) -> None:
+    def __init__(self, limits: dict[str, int | None], *, most: int | None, host_most: int | None) -> None:
+        self.limits = limits
         self.most = most
         self.host_most = host_most
         self.now = 0.0
@@ -139,12 +141,22 @@ class Model:
         most = RULES[host].concurrency_max
         return most is None or len(self.standing("claimed", host)) < most
 
+    def is_parked(self, record: Stored) -> bool:
+        session = record.request.session_key
+        claimed = [other for other in self.standing("claimed") if other.request.session_key == session]
+        most = self.limits[session]
+        return most is not None and len(claimed) >= most
+
     def is_held(self, host: str) -> bool:
         return self.open_at[host] > self.now or not self.has_room(host)
 
     def expected(self, warm: set[str]) -> Stored | None:
         """Return what a claim must take next; a lane that gives way to a warm one is counted as passed over."""
-        ready = [record for record in self.standing("queued") if not self.is_held(record.request.address.host)]
+        ready = [
+            record
+            for record in self.standing("queued")
+            if not self.is_held(record.request.address.host) and not self.is_parked(record)
+        ]
         if not ready:
             return None
         best = min(record.rank for record in ready)
@@ -195,29 +207,39 @@ class Model:
 
     def ready_in(self) -> float | None:
         for at in [self.now, *self.events()]:
-            for host, rules in RULES.items():
-                claimed = [record for record in self.standing("claimed", host) if record.until > at]
-                there = self.standing("queued", host) + [
-                    record
-                    for record in self.standing("claimed", host) + self.standing("retrying", host)
-                    if record.until <= at
-                ]
-                room = rules.concurrency_max is None or len(claimed) < rules.concurrency_max
-                if there and room and self.open_at[host] <= at:
+            claimed = [record for record in self.standing("claimed") if record.until > at]
+            there = [
+                record for record in self.records.values() if record.standing == "queued" or self._is_due(record, at)
+            ]
+            of_host = Counter(record.request.address.host for record in claimed)
+            of_session = Counter(record.request.session_key for record in claimed)
+            for record in there:
+                host, session = record.lane
+                host_most, session_most = RULES[host].concurrency_max, self.limits[session]
+                if (
+                    self.open_at[host] <= at
+                    and (host_most is None or of_host[host] < host_most)
+                    and (session_most is None or of_session[session] < session_most)
+                ):
                     return at - self.now
         return None
 
     def counts(self) -> FrontierCounts:
-        waiting = [record for record in self.standing("queued") if self.is_held(record.request.address.host)]
+        queued = [record for record in self.standing("queued") if not self.is_parked(record)]
+        waiting = [record for record in queued if self.is_held(record.request.address.host)]
         return FrontierCounts(
             stored=len(self.records),
-            queued=len(self.standing("queued")) - len(waiting),
+            queued=len(queued) - len(waiting),
             waiting=len(waiting),
+            parked=len(self.standing("queued")) - len(queued),
             retrying=len(self.standing("retrying")),
             claimed=len(self.standing("claimed")),
             finished=len(self.standing("finished")),
             duplicates=self.duplicates,
         )
+
+    def _is_due(self, record: Stored, at: float) -> bool:
+        return record.standing in {"claimed", "retrying"} and record.until <= at
 
     def _give_turn(self, lane: tuple[str, str]) -> None:
         self.turn += 1
@@ -242,6 +264,8 @@ _left = st.builds(
     line=st.sampled_from([None, b"{}", b'{"a":1}']),
     counts=st.dictionaries(st.sampled_from(["retried", "links"]), st.integers(0, 3)),
 )
+_limits = st.sampled_from([None, None, 0, 1, 2])
+_first_limits = st.fixed_dictionaries(dict.fromkeys(["", "a", "b"], _limits))
 _updates = st.none() | st.builds(HostUpdate, defer_s=_seconds, refusals=st.integers(0, 3))
 
 
@@ -260,11 +284,13 @@ class FrontierMachine(RuleBasedStateMachine):
         self._claims: list[Claim] = []
         """All ever made, outdated ones too."""
 
-    @initialize(most=st.sampled_from([None, None, 10]), host_most=st.sampled_from([None, None, 4]))
-    def start(self, most: int | None, host_most: int | None) -> None:
+    @initialize(
+        limits=_first_limits, most=st.sampled_from([None, None, 10]), host_most=st.sampled_from([None, None, 4])
+    )
+    def start(self, limits: dict[str, int | None], most: int | None, host_most: int | None) -> None:
         self._harness = type(self).make()
-        self.model = Model(most, host_most)
-        self.store = self._run(self._open(most, host_most))
+        self.model = Model(dict(limits), most=most, host_most=host_most)
+        self.store = self._run(self._open(limits))
 
     @rule(requests=_batches, again=st.sampled_from([False, False, True]))
     def schedule(self, requests: list[Request], again: bool) -> None:
@@ -318,16 +344,22 @@ class FrontierMachine(RuleBasedStateMachine):
             self.model.settle(record, "finished")
 
     @precondition(lambda self: self._claims)
-    @rule(data=st.data(), delay_s=_seconds, spent=st.booleans(), memo=st.sampled_from([None, "", "{}"]), host=_updates)
+    @rule(
+        data=st.data(),
+        delay_s=_seconds,
+        cost=st.sampled_from(Cost),
+        memo=st.sampled_from([None, "", "{}"]),
+        host=_updates,
+    )
     def release(
-        self, data: st.DataObject, delay_s: float, spent: bool, memo: str | None, host: HostUpdate | None
+        self, data: st.DataObject, delay_s: float, cost: Cost, memo: str | None, host: HostUpdate | None
     ) -> None:
         claim, record = self._pick(data)
-        done = self._run(self.store.release(claim, delay_s=delay_s, spent=spent, memo=memo, host=host))
+        done = self._run(self.store.release(claim, delay_s=delay_s, cost=cost, memo=memo, host=host))
         assert done is (record is not None)
         if record is not None:
-            record.attempt += spent
-            record.stalls += not spent and record.standing == "claimed"
+            record.attempt += cost is Cost.ATTEMPT
+            record.stalls += cost is Cost.STALL and record.standing == "claimed"
             record.memo = record.memo if memo is None else memo
             self.model.heed(record, host)
             self.model.settle(record, "retrying" if delay_s else "queued", self.model.now + delay_s)
@@ -336,6 +368,11 @@ class FrontierMachine(RuleBasedStateMachine):
     def defer(self, host: str, delay_s: float) -> None:
         self._run(self.store.defer(host, delay_s))
         self.model.open_at[host] = max(self.model.open_at[host], self.model.now + delay_s)
+
+    @rule(session=st.sampled_from(["", "a", "b"]), claims_max=_limits)
+    def limit_session(self, session: str, claims_max: int | None) -> None:
+        self._run(self.store.limit_session(session, claims_max))
+        self.model.limits[session] = claims_max
 
     @rule(limit=st.integers(1, 4), size=st.integers(0, 99), safe=st.booleans())
     def write_lines(self, limit: int, size: int, safe: bool) -> None:
@@ -368,9 +405,9 @@ class FrontierMachine(RuleBasedStateMachine):
         self.pass_time(again)
 
     @precondition(lambda self: type(self).make.is_durable)
-    @rule(killed=st.booleans(), wall_s=st.sampled_from([-7200.0, 0.0, 0.5, 2.0, 7200.0]))
-    def open_again(self, killed: bool, wall_s: float) -> None:
-        """Another process goes on; the calendar says that so much time has passed meanwhile."""
+    @rule(killed=st.booleans(), wall_s=st.sampled_from([-7200.0, 0.0, 0.5, 2.0, 7200.0]), limits=_first_limits)
+    def open_again(self, killed: bool, wall_s: float, limits: dict[str, int | None]) -> None:
+        """Another process goes on, with limits of its own; so much time has passed meanwhile by the calendar."""
         claimed = self.model.standing("claimed")
         self.note({"seen": "yes"})  # its time is that of its last commit
         if killed:
@@ -381,12 +418,13 @@ class FrontierMachine(RuleBasedStateMachine):
                 self.model.settle(record, "queued")
         self._run(self.store.close())
         self._clock = VirtualClock(start_s=3.0, utc_start=self._clock.utc() + timedelta(seconds=wall_s))
-        self.store = self._run(self._open(self.model.most, self.model.host_most))
+        self.store = self._run(self._open(limits))
         assert self.store.returned == (len(claimed) if killed else 0)
         self.model.advance(self.model.now + max(0.0, wall_s))
         for record in self.model.standing("claimed"):
             record.stalls += 1
             self.model.settle(record, "queued")
+        self.model.limits = dict(limits)
         self._ahead_s = self.model.now - self._clock.now()
 
     @invariant()
@@ -395,7 +433,7 @@ class FrontierMachine(RuleBasedStateMachine):
             assert self._run(self.store.ready_in()) == self.model.ready_in()
             counts = self.store.counts()
             assert counts == self.model.counts()
-            open_now = counts.queued + counts.waiting + counts.retrying + counts.claimed
+            open_now = counts.queued + counts.waiting + counts.parked + counts.retrying + counts.claimed
             assert counts.open == open_now == counts.stored - counts.finished
             assert self._run(self.store.totals()) == +self.model.totals
             assert self._run(self.store.notes()) == self.model.notes
@@ -412,6 +450,8 @@ class FrontierMachine(RuleBasedStateMachine):
             self._runner.close()
 
     def _drain(self) -> None:
+        for session in self.model.limits:
+            self._run(self.store.limit_session(session, None))
         left = {record.request.id for record in self.model.records.values() if record.standing != "finished"}
         while self.store.counts().open:
             claims = self._run(self.store.claim(owner="me", limit=3, lease_s=LONG_LEASE_S))
@@ -427,8 +467,11 @@ class FrontierMachine(RuleBasedStateMachine):
         everything = [record.request for record in self.model.records.values()]
         assert set(self._run(self.store.schedule(everything))) <= {Verdict.DUPLICATE}
 
-    async def _open(self, most: int | None, host_most: int | None) -> Any:
-        return await self._harness.open(self._clock, RULES.__getitem__, most=most, host_most=host_most)
+    async def _open(self, limits: dict[str, int | None]) -> Any:
+        most, host_most = self.model.most, self.model.host_most
+        return await self._harness.open(
+            self._clock, RULES.__getitem__, limits=limits.__getitem__, most=most, host_most=host_most
+        )
 
     def _pick(self, data: st.DataObject) -> tuple[Claim, Stored | None]:
         """Return a claim of the last few, and the record it still has a right to."""

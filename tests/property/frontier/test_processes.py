@@ -171,6 +171,24 @@ def test_processes_that_share_a_file_never_hold_the_same_request(child: Callable
     assert (view.counts.finished, view.totals, view.lines) == (30, {"succeeded": 30}, 30)
 
 
+def test_processes_that_share_a_file_share_the_limits_of_sessions(child: Callable[..., _Child], path: Path) -> None:
+    """A limit told through one counts in all, and so do the claims of all."""
+    other = child()
+    assert len(other.ask("claim")) == 3
+
+    async def share() -> None:
+        store = await _open(path, exclusive=False)
+        await store.limit_session("", 4)
+        assert len(await store.claim(owner="parent", limit=99, lease_s=1000.0)) == 1
+        assert await asyncio.to_thread(other.ask, "claim") == []
+        assert read_store(path).counts.parked == 26
+        assert await asyncio.to_thread(other.ask, "complete") == [True] * 3
+        assert len(await store.claim(owner="parent", limit=99, lease_s=1000.0)) == 3
+        await store.close()
+
+    asyncio.run(share())
+
+
 def test_process_that_is_stopped_loses_its_claims_and_is_refused_afterwards(
     child: Callable[..., _Child], path: Path
 ) -> None:

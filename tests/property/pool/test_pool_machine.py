@@ -11,12 +11,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from browsercrawl.config import PoolConfig
-from browsercrawl.errors import BrowsercrawlError, PoolSaturated
-from browsercrawl.events import Event, LeaseAcquired, LeaseReleased
+from browsercrawl.errors import BrowsercrawlError, PoolSaturated, StateUnusable
+from browsercrawl.events import BrowserCrashed, ContextClosed, Event, LeaseAcquired, LeaseReleased
 from browsercrawl.pool import Lease, Pool, PoolSize
 from browsercrawl.pool.stock import STOCK_PAGES
-from browsercrawl.ports import ContextOptions
-from browsercrawl.testing.fake_browser import NEVER, FakeBehaviour, FakeLauncher, FakePage, FakePageScript
+from browsercrawl.ports import SessionTerms
+from browsercrawl.testing.fake_browser import (
+    NEVER,
+    FakeBehaviour,
+    FakeKeeper,
+    FakeLauncher,
+    FakePage,
+    FakePageScript,
+)
 from browsercrawl.testing.virtual_clock import VirtualClock
 
 T = TypeVar("T")
@@ -34,6 +41,14 @@ SITES = {
     "lasting for its context": FakePageScript(context_lasting=frozenset({"BrowserContext.route"})),
     "kills": FakePageScript(kills_browser=True),
 }
+
+TERMS = {
+    "a": SessionTerms(pages_max=1, is_kept=True),
+    "b": SessionTerms(pages_max=2, is_kept=True, context_visits_max=2),
+    "c": SessionTerms(is_kept=True),
+    "d": SessionTerms(pages_max=1),
+}
+"""Other sessions have none."""
 
 ACTIONS = (
     *["acquire"] * 5,
@@ -60,6 +75,11 @@ class PoolMachine(RuleBasedStateMachine):
         self.releasing: list[asyncio.Task[None]] = []
         self.held: list[Lease] = []
         self.cancelled = 0
+        self.keeper = FakeKeeper(clock=self.clock)
+        self.keeper.own.update(TERMS)
+        self.deaths = 0
+        self.marks: dict[str, int] = {}
+        """What was written last into the cookies of each kept session, unless a death may have taken it along."""
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run on the machine's loop."""
@@ -76,7 +96,7 @@ class PoolMachine(RuleBasedStateMachine):
                 {"reuse": reuse, "page_visits_max": page_visits, "context_visits_max": visits, "acquire_limit_s": 30}
             ),
             size=PoolSize(pages_max=PAGES_MAX, contexts_max=CONTEXTS_MAX),
-            context_options=lambda _session: ContextOptions(),
+            keeper=self.keeper,
             clock=self.clock,
             emit=self.events.append,
         )
@@ -116,12 +136,29 @@ class PoolMachine(RuleBasedStateMachine):
         )
 
         async def visit() -> None:
+            self.mark(lease)
             with suppress(BrowsercrawlError):
                 await lease.page.begin()
                 await lease.page.goto(site, wait_until="commit", load_limit_s=1, limit_s=1)
             await lease.release(condemned=condemned)
 
         self.releasing.append(self.loop.create_task(visit()))
+
+    def mark(self, lease: Lease) -> None:
+        """Read what the session's last visit has written, whatever context that was in, and write something new."""
+        page, context = lease.page, lease.context
+        if context is None or context.private or not context.terms.is_kept or lease.lost or page.closed:
+            return
+        assert isinstance(page, FakePage)
+        deaths = [each for each in self.events if isinstance(each, BrowserCrashed | ContextClosed) and not _clean(each)]
+        if len(deaths) > self.deaths:
+            self.deaths = len(deaths)
+            self.marks.clear()
+        jar, session = page.context.jar, lease.session
+        if session in self.marks:
+            assert jar["mark"]["value"] == self.marks[session]
+        self.marks[session] = self.marks.get(session, 0) + 1
+        jar["mark"] = {"name": "mark", "value": self.marks[session]}
 
     def release_all(self, _draw: Draw) -> None:
         """All visits end well, one after the other."""
@@ -172,6 +209,8 @@ class PoolMachine(RuleBasedStateMachine):
         self.behaviour.close_context_s = draw(st.sampled_from([0, 1, NEVER]))
         self.launcher.launch_s = draw(st.sampled_from([0, 2]))
         self.launcher.fail_next = draw(st.sampled_from([0, 0, 1, 6]))
+        self.keeper.save_s = draw(st.sampled_from([0, 0, 1, 4]))
+        self.keeper.error = draw(st.sampled_from([None, None, None, StateUnusable("told to fail")]))
 
     def pass_time(self, draw: Draw) -> None:
         """Time passes."""
@@ -203,6 +242,12 @@ class PoolMachine(RuleBasedStateMachine):
             lease.lost is None for lease in self.held
         )
         assert books.leases <= PAGES_MAX
+        shared = [lease for lease in self.held if lease.lost is None and lease.context and not lease.context.private]
+        used = Counter(lease.session for lease in shared)
+        assert all(used[session] <= (TERMS[session].pages_max or PAGES_MAX) for session in used if session in TERMS)
+        for session, terms in TERMS.items():
+            contexts = {id(lease.context) for lease in shared if lease.session == session}
+            assert not terms.is_kept or len(contexts) <= 1
         assert books.pages - books.pages_opening == self.launcher.pages_open
         assert books.contexts + books.contexts_closing >= self.launcher.contexts_open
         assert books.contexts <= CONTEXTS_MAX
@@ -249,6 +294,10 @@ class PoolMachine(RuleBasedStateMachine):
         assert set(begun.values()) <= {1}
         await self.clock.settle()
         assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def _clean(event: Event) -> bool:
+    return isinstance(event, ContextClosed) and event.clean
 
 
 TestPoolMachine = PoolMachine.TestCase

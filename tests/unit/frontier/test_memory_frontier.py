@@ -30,6 +30,24 @@ async def test_memory_frontier_five_claimers_of_a_slot_with_delay_start_one_seco
     assert starts == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
+async def test_memory_frontier_session_without_requests_is_asked_again_unless_it_was_told() -> None:
+    """What was told is kept, what was asked is not: the memory does not grow with names that are done with."""
+    asked: list[str] = []
+
+    def limit_of(session: str) -> int | None:
+        asked.append(session)
+        return None
+
+    frontier = MemoryFrontier(clock=VirtualClock(), rules_of=lambda _: HostRules(), session_limit_of=limit_of)
+    await frontier.limit_session("told", 1)
+    for page in range(2):
+        pages = [Request(url=f"http://a.test/{page}", session=session) for session in ("told", "asked")]
+        await frontier.schedule(pages)
+        for claim in await frontier.claim(owner="test", limit=9, lease_s=100.0):
+            await frontier.complete(claim, record=Record(ending="succeeded"))
+    assert asked == ["asked", "asked"]
+
+
 async def test_memory_frontier_after_many_hosts_keeps_nothing_but_ids() -> None:
     """Slots and lanes of finished requests are forgotten once their delay is over: at most 200 bytes each remain."""
     clock = VirtualClock()
@@ -58,4 +76,5 @@ async def test_memory_frontier_after_many_hosts_keeps_nothing_but_ids() -> None:
     assert not frontier._slots
     assert not frontier._claims
     assert not frontier._turns._sessions
+    assert not frontier._sessions
     assert grown / number <= 200

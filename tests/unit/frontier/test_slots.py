@@ -3,14 +3,14 @@
 import pytest
 
 from browsercrawl.errors import InternalError
-from browsercrawl.frontier.slots import Entry, Lane, Slot, SlotState, Standing, Tally
+from browsercrawl.frontier.slots import Entry, Lane, Session, Slot, SlotState, Standing, Tally
 from browsercrawl.politeness import HostRules
 from browsercrawl.request import Request
 
 
 def _slot() -> tuple[Slot, Entry]:
     slot = Slot("a.test:80", HostRules(), tally=Tally(), at=0.0)
-    return slot, Entry(Request(url="http://a.test/"), Lane(slot, "", turn=1), number=1, at=0.0)
+    return slot, Entry(Request(url="http://a.test/"), Lane(slot, Session("", None), turn=1), number=1, at=0.0)
 
 
 def test_request_that_is_finished_never_stands_anywhere_again() -> None:

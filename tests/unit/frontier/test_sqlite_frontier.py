@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from browsercrawl.errors import ConfigError, InputError, InternalError
-from browsercrawl.frontier import Claim, Record, Verdict
-from browsercrawl.frontier.sqlite import SqliteFrontier, make_store
+from browsercrawl.frontier import Claim, Cost, Record, Verdict
+from browsercrawl.frontier.sqlite import SqliteFrontier, StoreOptions, make_store, read_store
 from browsercrawl.politeness import HostRules
 from browsercrawl.request import Request
 from browsercrawl.testing.virtual_clock import VirtualClock
@@ -127,11 +127,11 @@ async def test_store_closed_puts_back_what_it_claimed_without_a_stall(
     await store.close()
     await store.close()
     with pytest.raises(InternalError, match="after it was closed"):
-        await store.release(claims[0], spent=False)
+        await store.release(claims[0], cost=Cost.STALL)
     again = await SqliteFrontier.open(path, clock=clock, rules_of=rules)
     assert again.returned == 0
     assert [claim.stalls for claim in await _claim(again, 5)] == [0, 0, 0]
-    assert not await again.release(claims[0], spent=False)
+    assert not await again.release(claims[0], cost=Cost.STALL)
     await again.close()
 
 
@@ -161,13 +161,41 @@ async def test_store_opened_again_asks_the_rules_of_its_hosts_anew(
     await again.close()
 
 
+async def test_store_opened_again_forgets_told_limits_and_asks_the_first_ones_anew(
+    store: SqliteFrontier, path: Path, clock: _SteppedClock, rules: _Rules
+) -> None:
+    """A hold ends with its process; what another run of the file is given holds at once, of old requests too."""
+    await store.limit_session("", 0)
+    await store.schedule([_request(page) for page in range(3)])
+    assert await _claim(store) == []
+    await store.close()
+    for limit, number in ((None, 3), (2, 2), (0, 0)):
+        options = StoreOptions(session_limit_of={"": limit}.__getitem__)
+        again = await SqliteFrontier.open(path, clock=clock, rules_of=rules, options=options)
+        assert len(await _claim(again, 9)) == number
+        assert (again.counts().parked, read_store(path).counts) == (3 - number, again.counts())
+        await again.limit_session("", 1)
+        await again.close()
+
+
+async def test_store_failed_requests_taken_back_are_parked_while_their_session_is_held(store: SqliteFrontier) -> None:
+    """They come back to a lane, and the limit of its session counts for it."""
+    await store.schedule([_request(1)])
+    await store.complete((await _claim(store))[0], record=Record(ending="failed.network"))
+    await store.limit_session("", 0)
+    assert await store.take_back(size=0) == 1
+    assert (store.counts().parked, await _claim(store)) == (1, [])
+    await store.limit_session("", 1)
+    assert len(await _claim(store)) == 1
+
+
 async def test_store_takes_failed_requests_back_by_kind_as_if_never_tried(store: SqliteFrontier) -> None:
     """They are queued in their old order, with a first attempt; what was counted for their ending is not any more."""
     await store.schedule([_request(page) for page in range(6)])
     endings = ["succeeded", "failed.network", "failed.deadline", "skipped.handler", "failed.network"]
     for ending in endings:
         (claim,) = await _claim(store)
-        assert await store.release(claim, spent=True, memo="tried")
+        assert await store.release(claim, cost=Cost.ATTEMPT, memo="tried")
         (claim,) = await _claim(store)
         await store.complete(claim, record=Record(ending=ending, line=b"{}"))
     network = {_request(1).id, _request(4).id}
@@ -187,7 +215,7 @@ async def test_store_takes_failed_requests_back_by_kind_as_if_never_tried(store:
 async def test_store_request_of_any_content_comes_back_as_it_was(store: SqliteFrontier) -> None:
     """Half characters, NUL, numbers beyond JSON: nothing is lost or changed on the way through the file."""
     odd = [
-        Request(url="http://a.test/1", session="\ud800", label="\udfff", key="\udc80", parent_url="\ud812"),
+        Request(url="http://a.test/1", session="\U0001f36a", label="\udfff", key="\udc80", parent_url="\ud812"),
         Request(url="http://a.test/2", session="a\0b", data={"\ud800": ["\udc80", 10**30, None, True, 1.5]}),
         Request(url="http://a.test/3", priority=10**9, depth=10**15, data={"a": [[[{"a": {}}]]], "inf": float("inf")}),
         Request(url="http://a.test/4", priority=-(10**9), wait_for="'; DROP TABLE requests; --"),

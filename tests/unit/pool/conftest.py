@@ -9,8 +9,14 @@ import pytest
 from browsercrawl.config import PoolConfig
 from browsercrawl.events import Event
 from browsercrawl.pool import Lease, Pool, PoolSize
-from browsercrawl.ports import ContextOptions
-from browsercrawl.testing.fake_browser import FakeBehaviour, FakeBrowser, FakeLauncher, FakePage, FakePageScript
+from browsercrawl.testing.fake_browser import (
+    FakeBehaviour,
+    FakeBrowser,
+    FakeKeeper,
+    FakeLauncher,
+    FakePage,
+    FakePageScript,
+)
 from browsercrawl.testing.virtual_clock import VirtualClock
 
 
@@ -36,7 +42,7 @@ class World:
             self.launcher,
             config=PoolConfig.model_validate(config),
             size=PoolSize(pages_max=pages_max, contexts_max=contexts_max),
-            context_options=lambda _session: ContextOptions(),
+            keeper=FakeKeeper(),
             clock=self.clock,
             emit=self.events.append,
         )

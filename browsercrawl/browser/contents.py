@@ -1,0 +1,171 @@
+"""Looking at a page, using its forms, and making files of it; `PlaywrightPage` has these as its methods."""
+
+import json
+import secrets
+import time
+from collections.abc import Collection, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+from browsercrawl.browser.calls import summary
+from browsercrawl.browser.printing import Oversized, capture_mhtml, print_pdf
+from browsercrawl.browser.scripts import (
+    GLANCE,
+    HREFS,
+    LOCAL_STORAGE,
+    SNAPSHOT,
+    SNAPSHOT_CHARACTERS_MAX,
+    STORAGE_CHARACTERS_MAX,
+)
+from browsercrawl.errors import BrowsercrawlError, InternalError, SelectorMissing, TooLarge
+from browsercrawl.ports import Glance, LocalStorage, Presence, Snapshot
+from browsercrawl.request import Capture
+from browsercrawl.urls import shown
+
+if TYPE_CHECKING:
+    from browsercrawl.browser.page import PlaywrightPage
+
+
+async def snapshot(page: "PlaywrightPage", want: Collection[Capture], *, limit_s: float) -> Snapshot:
+    """Take title, address and what is wanted, in one evaluation."""
+    what = f"taking a snapshot of {shown(page.raw.url)}"
+    deadline = time.monotonic() + limit_s
+    separator = f"\0{secrets.token_hex(8)}\0"
+    asked = [separator, "html" in want, "text" in want, "links" in want, SNAPSHOT_CHARACTERS_MAX]
+    packed = ""
+    while not packed:
+        try:
+            evaluation = page.raw.evaluate(SNAPSHOT, asked)
+            packed = await page.link.calls.run(evaluation, limit_s=deadline - time.monotonic())
+        except Exception as error:  # an error of the user's listener, too, which Playwright raises here
+            # On its way to another document: what counts is where it arrives, if it does before the deadline.
+            if not _is_passing(error) or page.gone() is not None:
+                raise page.translate(error, what) from error
+    url, *rest = packed.split(separator)
+    if not rest:
+        raise TooLarge(
+            f"{what}: {int(url):,} characters are more than one call may carry "
+            f"({SNAPSHOT_CHARACTERS_MAX:,}); capture less"
+        )
+    page.state.characters = len(packed)
+    title, html, text, *links = rest
+    return Snapshot(
+        url=url,
+        title=title,
+        html=html if "html" in want else None,
+        text=text if "text" in want else None,
+        links=tuple(links),
+    )
+
+
+async def hrefs(page: "PlaywrightPage", selector: str, *, limit_s: float) -> tuple[str, ...]:
+    """Return the absolute `href` of each element that matches; those without one are left out."""
+    what = f"looking for {selector!r}"
+    found = page.raw.eval_on_selector_all(selector, HREFS)
+    try:
+        packed: str = await page.link.calls.run(found, limit_s=limit_s)
+    except Exception as error:  # an error of the user's listener, too, which Playwright raises here
+        translated = page.translate(error, what)
+        if isinstance(translated, InternalError):
+            raise SelectorMissing(f"{what}: {summary(error)}") from error
+        raise translated from error
+    return tuple(packed.split("\n")[:-1])
+
+
+async def glance(page: "PlaywrightPage", selectors: Sequence[str], *, limit_s: float) -> Glance:
+    """Tell where the page is, and which elements are there."""
+    what = f"looking at {shown(page.raw.url)}"
+    deadline = time.monotonic() + limit_s
+    packed = ""
+    while not packed:
+        try:
+            looking = page.raw.evaluate(GLANCE, list(selectors))
+            packed = await page.link.calls.run(looking, limit_s=deadline - time.monotonic())
+        except Exception as error:  # an error of the user's listener, too, which Playwright raises here
+            if "not a valid selector" in str(error):
+                raise SelectorMissing(f"{what}: {summary(error)}") from error
+            if not _is_passing(error) or page.gone() is not None:
+                raise page.translate(error, what) from error
+    url, title, *found = packed.split("\n")
+    return Glance(url=url, title=title, found=tuple(map(Presence, found)))
+
+
+async def fill(page: "PlaywrightPage", selector: str, *, text: str, limit_s: float) -> None:
+    """Type a text into a field."""
+    filling = page.raw.locator(selector).first.fill(text, timeout=1000 * (limit_s + 5))
+    await _act(page, filling, f"filling in {selector!r}", limit_s)
+
+
+async def submit(page: "PlaywrightPage", selector: str, *, click: bool, limit_s: float) -> None:
+    """Click an element, or press Enter in it."""
+    element = page.raw.locator(selector).first
+    limit_ms = 1000 * (limit_s + 5)
+    acting = (
+        element.click(timeout=limit_ms, no_wait_after=True)
+        if click
+        else element.press("Enter", timeout=limit_ms, no_wait_after=True)
+    )
+    await _act(page, acting, f"submitting with {selector!r}", limit_s)
+
+
+async def _act(page: "PlaywrightPage", acting: Coroutine[Any, Any, None], what: str, limit_s: float) -> None:
+    """Do something to an element. What Playwright says of its failure holds what was typed: it is left out."""
+    failure: BrowsercrawlError | None = None
+    try:
+        await page.link.calls.run(acting, limit_s=limit_s)
+    except TimeoutError:
+        failure = page.gone() or SelectorMissing(f"{what}: not there, or not to be used, after {limit_s:.3g} s")
+    except Exception as error:  # noqa: BLE001 - a task boundary: whatever was raised is mapped
+        failure = page.gone() or SelectorMissing(f"{what}: {type(error).__name__}")
+    if failure is not None:
+        raise failure
+
+
+async def local_storage(page: "PlaywrightPage", *, limit_s: float) -> LocalStorage | None:
+    """Return what the page's origin keeps in localStorage."""
+    what = f"taking localStorage of {shown(page.raw.url)}"
+    try:
+        reading = page.raw.evaluate(LOCAL_STORAGE, STORAGE_CHARACTERS_MAX)
+        packed = await page.link.calls.run(reading, limit_s=limit_s)
+        origin, items = json.loads(packed) if packed else ("", [])
+    except ValueError:  # a page that has replaced JSON.stringify keeps its storage to itself
+        return None
+    except Exception as error:  # an error of the user's listener, too, which Playwright raises here
+        raise page.translate(error, what) from error
+    return LocalStorage(origin=origin, items={str(name): str(value) for name, value in items}) if origin else None
+
+
+async def screenshot(page: "PlaywrightPage", *, full_page: bool, limit_s: float) -> bytes:
+    """Return a PNG of the page."""
+    shooting = page.raw.screenshot(full_page=full_page, timeout=1000 * (limit_s + 5))
+    try:
+        return await page.link.calls.run(shooting, limit_s=limit_s)
+    except Exception as error:  # a task boundary: whatever was raised is mapped
+        raise page.translate(error, f"taking a screenshot of {shown(page.raw.url)}") from error
+
+
+async def pdf(page: "PlaywrightPage", *, bytes_max: int, limit_s: float) -> bytes:
+    """Return the page as it would be printed."""
+    printing = print_pdf(page.session, calls=page.link.calls, bytes_max=bytes_max, limit_s=limit_s)
+    return await _file(page, printing, "PDF")
+
+
+async def mhtml(page: "PlaywrightPage", *, bytes_max: int, limit_s: float) -> bytes:
+    """Return the page with its resources in one file."""
+    calls = page.link.calls
+    capturing = capture_mhtml(page.raw, page.session, calls=calls, bytes_max=bytes_max, limit_s=limit_s)
+    return await _file(page, capturing, "MHTML")
+
+
+async def _file(page: "PlaywrightPage", making: Coroutine[Any, Any, bytes], name: str) -> bytes:
+    what = f"making the {name} of {shown(page.raw.url)}"
+    try:
+        return await making
+    except Oversized as error:
+        raise TooLarge(f"{what}: {error}; save it in another form") from error
+    except Exception as error:  # a task boundary: whatever was raised is mapped
+        raise page.translate(error, what) from error
+
+
+def _is_passing(error: Exception) -> bool:
+    """Tell whether an evaluation failed because the page is on its way to another document."""
+    return "context was destroyed" in str(error)

@@ -1,0 +1,203 @@
+"""What the dispatcher does about sessions: logs them in before visits, and makes of outcomes what they mean for them.
+
+A session's room (`Session.claims_max`) is what the frontier goes by; it is told at once when that changes, before the
+request that brought the change about is given back.
+"""
+
+import asyncio
+
+from browsercrawl.dispatcher.settle import History
+from browsercrawl.dispatcher.wiring import Wiring
+from browsercrawl.errors import (
+    BrowsercrawlError,
+    LoginFailed,
+    NetworkFailed,
+    PageBlocked,
+    ProxyFailed,
+    SessionError,
+    SessionExpired,
+    StateUnusable,
+)
+from browsercrawl.pool import Lease
+from browsercrawl.request import Request
+from browsercrawl.sessions import Phase, Session
+from browsercrawl.urls import shown
+from browsercrawl.visit import CapturedFile, Check, VisitOutcome
+
+PROXY_FAILURES_MAX = 3
+"""What failed so often through proxies is taken for the target's doing, where Chromium cannot tell the two apart."""
+
+_TUNNEL_FAILED = "ERR_TUNNEL_CONNECTION_FAILED"
+
+
+class Identities:
+    """See the module's text."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._w = wiring
+        self._sessions = wiring.sessions
+        self._roster = wiring.sessions.roster
+        self._told: dict[str, int | None] = {}
+        self._held: dict[str, Session] = {}
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    @property
+    def reopens_in_s(self) -> float | None:
+        """When the first session that is held may go on; None: none will by itself."""
+        times = [session.reopens_at for session in self._held.values() if session.reopens_at is not None]
+        return max(0.0, min(times) - self._w.clock.now()) if times else None
+
+    async def reopen(self) -> None:
+        """Let those sessions go on that have been held long enough."""
+        now = self._w.clock.now()
+        for session in list(self._held.values()):
+            if session.reopens_at is not None and session.reopens_at <= now:
+                session.reopens_at = None
+                await self._tell(session)
+
+    def paused(self) -> list[Session]:
+        """Return the sessions that wait for their user."""
+        return self._roster.paused()
+
+    # --- requests ----------------------------------------------------------------------------------------------------
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether links simply keep the session of their page."""
+        return self._roster.is_plain
+
+    def assigned(self, request: Request, *, parent: str | None = None) -> Request:
+        """Return a request with the session it belongs to; see `Roster.assigned`."""
+        return self._roster.assigned(request, parent=parent)
+
+    def admits(self, request: Request) -> bool:
+        """Tell whether the request's session may go there."""
+        return self._roster.admits(request)
+
+    # --- one attempt -------------------------------------------------------------------------------------------------
+
+    def check_of(self, request: Request) -> Check | None:
+        """Return what looks at the request's page; None: nothing needs to be looked at."""
+        session = self._roster.of(request.session_key)
+        return self._sessions.check_of(session) if session is not None else None
+
+    def epoch_of(self, request: Request) -> int:
+        """Return the number of the login that the request's session is in."""
+        session = self._roster.of(request.session_key)
+        return session.epoch if session is not None else 0
+
+    async def prepare(self, request: Request) -> None:
+        """Return when the request's session is logged in, as far as is known.
+
+        Raises:
+            SessionError: it is not, and cannot be now.
+            Whatever lending a page raises.
+        """
+        session = self._roster.of(request.session_key)
+        if session is None:
+            return
+        self._told.setdefault(session.name, session.claims_max)
+        if session.phase is Phase.IN and session.is_known:
+            return
+        try:
+            await self._sessions.log_in(session, self._w.pool.acquire)
+        except LoginFailed as error:
+            artifact = await self._picture(request, error)
+            self._sessions.login_failed(session, error, artifact=artifact)
+            raise
+        finally:
+            await self._tell(session)
+
+    async def unserved(self, request: Request, error: BrowsercrawlError) -> None:
+        """Do for the session what it means that no page of it could be had."""
+        session = self._roster.of(request.session_key)
+        if session is None:
+            return
+        if isinstance(error, ProxyFailed):
+            self._sessions.proxy_failed(session, error.message)
+            self._w.pool.recycle(session.name, "its proxy failed")
+        elif isinstance(error, StateUnusable):
+            self._sessions.pause(session, error.message)
+        await self._tell(session)
+
+    def blamed(
+        self, request: Request, error: BrowsercrawlError, *, since: float, history: History
+    ) -> BrowsercrawlError:
+        """Return who is to blame for a failed visit: the session's proxy, if that has failed meanwhile.
+
+        Args:
+            request: that was visited.
+            error: as the visit saw it.
+            since: when the visit began, by the event loop's clock.
+            history: of the request.
+        """
+        is_doubtful = isinstance(error, NetworkFailed) and error.code == _TUNNEL_FAILED
+        if isinstance(error, SessionError) or (is_doubtful and history.proxy_failures >= PROXY_FAILURES_MAX):
+            return error
+        why = self._sessions.keeper.proxy_failure(request.session_key, error, since=since)
+        if why is None:
+            return error
+        history.proxy_failures += 1
+        blamed = ProxyFailed(f"{shown(request.url)}: {why}")
+        blamed.__cause__ = error
+        return blamed
+
+    async def heed(self, request: Request, outcome: VisitOutcome, *, epoch: int, history: History) -> bool:
+        """Do for the session what a visit's outcome means for it.
+
+        Args:
+            request: that was visited.
+            outcome: of the visit.
+            epoch: the login that its session was in when it began.
+            history: of the request.
+
+        Returns:
+            Whether another session has taken the place of the one that the site refused.
+        """
+        session = self._roster.of(request.session_key)
+        if session is None:
+            return False
+        error, replaced = outcome.error, False
+        if isinstance(error, SessionExpired):
+            if session.epoch == epoch and not session.accepted and session.health.logins:
+                history.logouts += 1
+            self._sessions.expired(session, epoch=epoch, url=request.url, reason=error.message)
+        elif isinstance(error, ProxyFailed):
+            self._sessions.proxy_failed(session, error.message)
+            self._w.pool.recycle(session.name, "its proxy failed")
+        elif not isinstance(error, SessionError):
+            self._sessions.visited(session, error)
+            if isinstance(error, PageBlocked) and self._sessions.is_replaceable(session):
+                self._sessions.refused(session, error.message)
+                self._w.pool.recycle(session.name, "the site refuses it")
+                replaced = True
+        await self._tell(session)
+        return replaced
+
+    async def keep(self, request: Request, lease: Lease) -> None:
+        """Keep what a visit has left in its page for the session; raises nothing."""
+        if not await self._sessions.keeper.keep(request.session_key, lease.page, incarnation=lease.incarnation):
+            self._w.pool.recycle(request.session_key, "another process has logged it in")
+
+    async def _picture(self, request: Request, error: LoginFailed) -> str | None:
+        if error.screenshot is None or self._w.store_file is None:
+            return None
+        picture = CapturedFile(name="login", extension="png", body=error.screenshot)
+        return (await self._w.store_file(request.id, picture)).path
+
+    async def _tell(self, session: Session) -> None:
+        """Let the frontier know a session's room, if it has changed."""
+        if session.reopens_at is not None:
+            self._held[session.name] = session
+        else:
+            self._held.pop(session.name, None)
+        limit = session.claims_max
+        if self._told.get(session.name, -1) != limit:
+            self._told[session.name] = limit
+            await self._w.frontier.limit_session(session.name, limit)
+
+
+def loop_time() -> float:
+    """Return the present instant of the event loop's clock."""
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,315 @@
+"""Opens the contexts of sessions as they were left, and keeps what is to outlive a context.
+
+A session's state is taken after its login, after each visit (cookies if it has a login, and localStorage of the page's
+origin: two quick calls), and when its context hibernates. It goes to the vault when it has changed in substance, when
+`save_every_pages` visits have passed, and at hibernation. Sessions of the engine's own stay in memory.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Protocol
+
+from browsercrawl.clock import Clock
+from browsercrawl.errors import BrowsercrawlError, NetworkFailed, OutputFailed, ProxyFailed, StateUnusable
+from browsercrawl.events import Emit, SessionHibernated, SessionRetired, SessionRevived, SessionSaveFailed
+from browsercrawl.ports import ContextOptions, ContextPort, PagePort, SessionTerms
+from browsercrawl.sessions.proxies import ProxyRotation
+from browsercrawl.sessions.roster import Roster
+from browsercrawl.sessions.session import Session
+from browsercrawl.sessions.state import SessionState
+from browsercrawl.sessions.vault import StateVault
+
+TAKE_LIMIT_S = 2.0
+"""Taking cookies or localStorage of a page that answers takes milliseconds."""
+
+
+class Relay(Protocol):
+    """Stands between a context and a proxy that wants a user name and password; `net` implements it."""
+
+    url: str
+
+    def failure_since(self, at: float) -> str | None:
+        """Tell why the proxy failed last, at or after an instant of the event loop's clock."""
+
+    async def close(self) -> None:
+        """End it."""
+
+
+StartRelay = Callable[[str], Awaitable[Relay]]
+"""Starts a relay to a proxy, by its URL with user name and password."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """How sessions reach the world: the proxies they go through, and what starts a relay to one that wants a name."""
+
+    proxies: ProxyRotation
+    start_relay: StartRelay
+
+
+class Keeper:
+    """See the module's text; implements `ports.SessionKeeper`.
+
+    Args:
+        roster: the sessions.
+        vault: where their states are stored.
+        base: how the contexts of all sessions are opened.
+        network: their proxies.
+        clock, emit: of the crawler.
+    """
+
+    def __init__(
+        self, roster: Roster, *, vault: StateVault, base: ContextOptions, network: Network, clock: Clock, emit: Emit
+    ) -> None:
+        self._roster = roster
+        self._vault = vault
+        self._base = base
+        self._network = network
+        self._clock = clock
+        self._emit = emit
+        self._relays: dict[str, Relay] = {}
+
+    # --- for the pool ------------------------------------------------------------------------------------------------
+
+    def terms(self, session: str) -> SessionTerms:
+        """See `SessionKeeper.terms`."""
+        return self._roster.terms(session)
+
+    async def revive(self, session: str) -> ContextOptions:
+        """See `SessionKeeper.revive`."""
+        known = self._roster.of(session)
+        if known is None:
+            return self._base
+        await self.look_up(known)
+        extra = {**self._base.extra, **_identity(known)}
+        if (proxy := await self._proxy(known)) is not None:
+            extra["proxy"] = {"server": proxy}
+        if (state := known.state) is not None:
+            now = self._clock.utc()
+            extra["storage_state"] = state.unexpired(now).as_storage_state()
+            self._emit(
+                SessionRevived(
+                    session=session,
+                    login=known.epoch,
+                    kept=len(state.cookies) + len(state.origins),
+                    state_age_s=_age_s(state, now),
+                )
+            )
+        return replace(self._base, extra=extra, incarnation=known.incarnation)
+
+    async def hibernate(self, session: str, context: ContextPort, *, options: ContextOptions, limit_s: float) -> None:
+        """See `SessionKeeper.hibernate`."""
+        known = self._roster.of(session)
+        if known is None or known.incarnation != options.incarnation:
+            return
+        started_at = self._clock.now()
+        state, complete = self._state_of(known), True
+        try:
+            if known.profile.indexed_db:
+                whole = SessionState.from_storage_state(
+                    await context.storage_state(limit_s=limit_s), session=session, domains=known.profile.own_domains
+                )
+                state = _merged(state, whole)
+            else:
+                state = state.with_cookies(await context.cookies(limit_s=limit_s))
+        except BrowsercrawlError:  # it has died, or does not answer: what is known already is kept
+            complete = False
+        await self._store(known, state, always=True)
+        await self._end_relay(session)
+        self._emit(
+            SessionHibernated(
+                session=session,
+                complete=complete,
+                kept=len(state.cookies) + len(state.origins),
+                took_s=round(self._clock.now() - started_at, 3),
+            )
+        )
+
+    # --- for the engine ----------------------------------------------------------------------------------------------
+
+    async def look_up(self, session: Session) -> None:
+        """Find the state that is stored of a session, the first time it is needed.
+
+        Raises:
+            StateUnusable: there is one that cannot be used.
+        """
+        if session.is_known:
+            return
+        if not session.is_own:
+            stored = await asyncio.to_thread(self._vault.load, session.name)
+            if stored is not None and session.state is None:  # else somebody else has asked meanwhile
+                self._adopt(session, stored)
+        session.is_known = True
+
+    def _adopt(self, session: Session, stored: SessionState) -> None:
+        profile = session.profile
+        if stored.account is not None and profile.account_name not in {None, stored.account}:
+            raise StateUnusable(
+                f"{self._vault.path_of(session.name)} is the state of session {session.name!r} with another account; "
+                "it was left as it is; remove it, and the session logs in anew"
+            )
+        if stored.is_dead(self._clock.utc()):
+            session.epoch = stored.epoch  # so that the next login is the newer one
+            return
+        session.restored(stored.restricted(profile.own_domains) if profile.own_domains else stored)
+
+    async def keep(self, session: str, page: PagePort, *, incarnation: int) -> bool:
+        """Keep what a visit has left in a page that is about to be released. Never raises.
+
+        Returns:
+            False: another process has logged the session in meanwhile; its context is outdated.
+        """
+        known = self._roster.of(session)
+        if known is None or known.is_own or known.incarnation != incarnation:
+            return True
+        is_due = known.unsaved >= self._roster.config.save_every_pages
+        with suppress(BrowsercrawlError):
+            state = await self._taken(known, page, cookies=is_due or known.profile.login is not None)
+            return await self._store(known, state, always=is_due)
+        return True
+
+    async def save_login(self, session: Session, page: PagePort) -> None:
+        """Store what a login has brought.
+
+        Raises:
+            CallTimeout, ContextBroken, BrowserCrashed, PageCrashed: it cannot be taken.
+        """
+        await self._store(session, await self._taken(session, page, cookies=True), always=True)
+
+    def give(self, session: Session, state: SessionState) -> None:
+        """Give a session a state from elsewhere; a context it has must be recycled, and is not kept."""
+        session.state = state.model_copy(update={"epoch": session.epoch, "revision": 0, "saved_at": None})
+        session.incarnation += 1
+
+    def retire(self, session: Session, reason: str) -> None:
+        """Let another session have the name of one that the site refuses; its context must be recycled."""
+        session.replace()
+        self._emit(SessionRetired(session=session.name, reason=reason))
+
+    def proxy_failure(self, session: str, error: BrowsercrawlError, *, since: float) -> str | None:
+        """Tell whether a visit failed because of the session's proxy, and how.
+
+        Args:
+            session: its key.
+            error: that the visit ended with.
+            since: when it began, by the event loop's clock.
+        """
+        if (relay := self._relays.get(session)) is not None:
+            return relay.failure_since(since)
+        known = self._roster.of(session)
+        if known is None or self._network.proxies.of(session, own=known.own_proxy) is None:
+            return None
+        if isinstance(error, NetworkFailed) and error.code in _PROXY_CODES:
+            return f"the proxy does not serve: {error.code}"
+        return None
+
+    async def close(self) -> None:
+        """End what is left of relays."""
+        for session in list(self._relays):
+            await self._end_relay(session)
+
+    # --- states ------------------------------------------------------------------------------------------------------
+
+    async def _taken(self, session: Session, page: PagePort, *, cookies: bool) -> SessionState:
+        found = await page.context.cookies(limit_s=TAKE_LIMIT_S) if cookies else None
+        local = await page.local_storage(limit_s=TAKE_LIMIT_S)
+        state = self._state_of(session)
+        if found is not None:
+            state = state.with_cookies(found)
+        if local is not None and (local.items or any(each.origin == local.origin for each in state.origins)):
+            state = state.with_origin(local.origin, local.items)
+        return state
+
+    def _state_of(self, session: Session) -> SessionState:
+        if session.state is not None:
+            return session.state
+        profile = session.profile
+        return SessionState(session=session.name, domains=profile.own_domains, account=profile.account_name)
+
+    async def _store(self, session: Session, state: SessionState, *, always: bool) -> bool:
+        """Make a state the session's; write it down if it has changed. Returns whether it is the newest there is."""
+        domains = session.profile.own_domains
+        state = state.restricted(domains) if domains else state
+        before = session.state
+        is_next = before is not None and before.epoch == session.epoch
+        if not always and is_next and before is not None and not state.changed_from(before):
+            return True
+        state = state.model_copy(
+            update={
+                "epoch": session.epoch,
+                "revision": before.revision + 1 if is_next and before is not None else 0,
+                "logged_in_at": session.health.last_login or state.logged_in_at,
+                "saved_at": self._clock.utc(),
+            }
+        )
+        session.state, session.unsaved = state, 0
+        if session.is_own:
+            return True
+        try:
+            newer = await asyncio.to_thread(self._vault.save, state)
+        except (OutputFailed, StateUnusable) as error:
+            self._emit(SessionSaveFailed(session=session.name, message=error.message))
+            return True
+        if newer is None or newer.epoch <= session.epoch:
+            return True
+        session.state, session.epoch = newer, newer.epoch
+        return False
+
+    # --- proxies -----------------------------------------------------------------------------------------------------
+
+    async def _proxy(self, session: Session) -> str | None:
+        await self._end_relay(session.name)
+        url = self._network.proxies.of(session.name, own=session.own_proxy)
+        if url is None or "@" not in url:
+            return url
+        try:
+            relay = self._relays[session.name] = await self._network.start_relay(url)
+        except (OSError, ValueError) as error:
+            raise ProxyFailed(f"the proxy of session {session.name!r} cannot be used: {error}") from None
+        return relay.url
+
+    async def _end_relay(self, session: str) -> None:
+        if (relay := self._relays.pop(session, None)) is not None:
+            await relay.close()
+
+
+_PROXY_CODES = frozenset(
+    {
+        "ERR_PROXY_CONNECTION_FAILED", "ERR_TUNNEL_CONNECTION_FAILED", "ERR_PROXY_AUTH_UNSUPPORTED",
+        "ERR_PROXY_AUTH_REQUESTED", "ERR_UNEXPECTED_PROXY_AUTH", "ERR_PROXY_CERTIFICATE_INVALID",
+        "ERR_SOCKS_CONNECTION_FAILED", "ERR_SOCKS_CONNECTION_HOST_UNREACHABLE", "ERR_NO_SUPPORTED_PROXIES",
+        "ERR_PROXY_HTTP_1_1_REQUIRED", "ERR_HTTPS_PROXY_TUNNEL_RESPONSE_REDIRECT",
+    }
+)  # fmt: skip
+"""Chromium's names of failures of a proxy. Of `ERR_TUNNEL_CONNECTION_FAILED` the target may be the cause: whoever sees
+it through several proxies believes that."""
+
+
+def _identity(session: Session) -> dict[str, Any]:
+    """Return the options of Playwright's that a profile stands for."""
+    profile, identity = session.profile, session.profile.identity
+    values = {
+        "user_agent": identity.user_agent,
+        "locale": identity.locale,
+        "timezone_id": identity.timezone,
+        "geolocation": identity.geolocation.model_dump() if identity.geolocation else None,
+        "viewport": identity.viewport.model_dump() if identity.viewport else None,
+        "extra_http_headers": dict(identity.headers) or None,
+    }
+    if (given := profile.http_credentials) is not None:
+        password = given.password.get_secret_value()
+        values["http_credentials"] = {"username": given.username, "password": password, "origin": given.origin}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _merged(known: SessionState, whole: SessionState) -> SessionState:
+    """Return what is known, with what a whole storage state says: origins that it has not visited stay."""
+    origins = {each.origin: each for each in known.origins} | {each.origin: each for each in whole.origins}
+    return known.model_copy(update={"cookies": whole.cookies, "origins": tuple(origins.values())})
+
+
+def _age_s(state: SessionState, now: datetime) -> float | None:
+    return round((now - state.saved_at).total_seconds(), 1) if state.saved_at is not None else None
