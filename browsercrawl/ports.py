@@ -64,6 +64,8 @@ class ContextOptions:
     """Leave sessionStorage (and window.name) to the next visit instead of clearing them."""
     incarnation: int = 0
     """Of the session it is for: what a context of an earlier one holds is not kept."""
+    proxies: int = 0
+    """How many proxies the session had before the one of this context."""
 
 
 class Presence(StrEnum):
@@ -355,8 +357,12 @@ class SessionKeeper(Protocol):
     def terms(self, session: str) -> SessionTerms:
         """Tell what holds for a session; the same as long as it has a context."""
 
-    async def revive(self, session: str) -> ContextOptions:
+    async def revive(self, session: str, *, private: bool = False) -> ContextOptions:
         """Return how a context of the session is opened now: its identity, and the state it was left in.
+
+        Args:
+            session: its key.
+            private: it is for one request alone, which begins with nothing unless the session has a login.
 
         Raises:
             StateUnusable: a state was saved that cannot be used.

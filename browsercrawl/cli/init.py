@@ -25,6 +25,7 @@ seeds:                          # at least one of urls, file and sitemap
     # - {url: "https://shop.example/sale", label: product, priority: 10}
   # file: urls.txt              # one URL or one JSON request per line; "-" is standard input
   # sitemap: https://shop.example/sitemap.xml
+  # session: alice              # those that name no session belong to this one
 
 visit:                          # each page
   timeout: 60s                  # 250ms, 30s, 5m, 2h
@@ -60,6 +61,21 @@ pace:
 #   user_agent: my-crawler/1.0 (+https://me.example/crawler)
 #   proxy: ${PROXY}             # http://host:port
 #   playwright_config: playwright.config.json
+
+# sessions:                     # who the crawl is, and how that logs in
+#   profiles:
+#     alice:
+#       login:
+#         form:
+#           url: https://shop.example/login
+#           steps: [{fields: {"#user": "{username}", "#password": "{password}"}, submit: button}]
+#           success: {selector: "#account"}
+#         username: alice
+#         password: ${ALICE_PASSWORD}    # or password_file: alice.secret, of mode 0600; never the password itself
+#         logged_out: {url: "*/login*", status: [401]}    # how a page shows that it must log in again
+#       locale: de-DE
+#   rules: [{url: "*/account/*", session: alice}]    # whose a request is that names no session
+#   state: sessions             # logins are kept here, for all runs: browsercrawl login crawl.yaml alice
 
 rules:                          # the first that matches a page counts; what it leaves out is as under visit
   - url: "*/product/*"          # * is anything, ? is one character

@@ -80,7 +80,7 @@ class OwnedSeeds:
         if isinstance(seed, InputError):
             return seed
         request = request_of(seed, self._links)
-        return request if request.session is not None else Request(**{**dict(request), "session": self._session})
+        return request if request.session is not None else Request(**{**request.model_dump(), "session": self._session})
 
 
 def _is_piped() -> bool:

@@ -194,8 +194,10 @@ def _contradictions(job: Job) -> Iterator[Problem]:
     try:
         job.config(Path("run"))
     except ValidationError as error:
-        for each in error.errors(include_url=False):
-            yield Problem(place_of(each["loc"], job), job.shown(sentence(each)))
+        found = error.errors(include_url=False)
+        for each in found:
+            if each["type"] != "too_short" or len(found) == 1:  # else the list is not short: its items are wrong
+                yield Problem(place_of(each["loc"], job), job.shown(sentence(each)))
 
 
 def _secret_urls(job: Job, secret: set[Place]) -> Iterator[Problem]:
@@ -234,7 +236,8 @@ def _meant(place: Place) -> str:
     here = _fields(path)
     near = difflib.get_close_matches(word, list(here), n=1, cutoff=0.6)
     elsewhere = [f"{part}.{word}" for part in Job.model_fields if word in _fields([part])]
-    meant = [word] if word in here else elsewhere or near
+    is_deep = path[:1] == ["sessions"]  # where words are the same as elsewhere and mean something else
+    meant = [word] if word in here else near or elsewhere if is_deep else elsewhere or near
     return f"; did you mean {meant[0]}?" if meant else f"; there are {', '.join(here)}" if here else ""
 
 

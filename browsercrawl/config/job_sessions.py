@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from browsercrawl.config.job_part import AtLeastOne, Part, Statuses, Switch, Timeout, Words
 from browsercrawl.config.job_references import Place, Problem
@@ -50,6 +50,13 @@ class StepPart(Part):
     )
     submit: Words | None = Field(default=None, description="CSS: what is clicked. Default: Enter is pressed.")
 
+    @field_validator("fields")
+    @classmethod
+    def _check_fields(cls, fields: dict[str, str]) -> dict[str, str]:
+        if not fields:
+            raise ValueError("must name at least one field of the form")
+        return fields
+
 
 class FormPart(Part):
     """Log in as a person does: open a page, fill in its form, or several one after the other."""
@@ -58,6 +65,13 @@ class FormPart(Part):
     steps: tuple[StepPart, ...] = Field(description="Its pages, in their order.")
     success: SuccessPart = Field(description="How it shows that the session is logged in.")
     failure: Words | None = Field(default=None, description="CSS: shows that the login was refused.")
+
+    @field_validator("steps")
+    @classmethod
+    def _check_steps(cls, steps: tuple[StepPart, ...]) -> tuple[StepPart, ...]:
+        if not steps:
+            raise ValueError("must name at least one page of the form")
+        return steps
 
 
 class HttpPart(Part):

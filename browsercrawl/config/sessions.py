@@ -205,11 +205,11 @@ class Login(ConfigModel):
     backoff_s: Seconds = Field(default=5.0, description="Pause after a failed try; doubles with each.")
 
     @property
-    def signs(self) -> LoggedOut:
-        """How it shows that the session is logged out, the default put in."""
+    def form_url(self) -> str | None:
+        """The address that shows a session as logged out, where nothing else was said: that of its login form."""
         if self.logged_out.is_given or not isinstance(self.recipe, FormLogin):
-            return self.logged_out
-        return LoggedOut(url=f"{_escaped(self.recipe.url.partition('?')[0].partition('#')[0])}*")
+            return None
+        return self.recipe.url
 
 
 class SessionProfile(ConfigModel):
@@ -363,11 +363,6 @@ class SessionsConfig(ConfigModel):
 def is_like(text: str, pattern: str) -> bool:
     """Tell whether a pattern matches the whole text: * is anything, ? one character; brackets are themselves."""
     return fnmatchcase(text, pattern.replace("[", "[[]"))
-
-
-def _escaped(url: str) -> str:
-    """Return a pattern that matches this URL: of what patterns know only ? and * need it, and URLs hold * seldom."""
-    return url.replace("*", "?")
 
 
 def _checked(url: str) -> str:

@@ -11,7 +11,7 @@ from browsercrawl.crawler.handlers import HandlerTable, OnFailed
 from browsercrawl.crawler.run import Run, RunParts
 from browsercrawl.crawler.stream import Stream
 from browsercrawl.dispatcher import Seeds
-from browsercrawl.errors import ConfigError, CrawlerBusy, CrawlerClosed, InputError
+from browsercrawl.errors import ConfigError, CrawlerBusy, CrawlerClosed, InputError, SessionPaused
 from browsercrawl.events import Emit, Event, Status, discard
 from browsercrawl.output import FinishReason, Sink, Summary, redacted
 from browsercrawl.pool import Pool, PoolSize
@@ -192,6 +192,7 @@ class Crawler:
             InvalidURL: no http or https URL.
             CrawlerBusy: a run is going on; use `stream` for many URLs.
             CrawlerClosed: the crawler was closed or stopped before there was a result.
+            SessionPaused: its session could not be logged in.
             BrowserNotFound, LaunchFailed: there is no browser.
         """
         if isinstance(url, str):
@@ -199,6 +200,8 @@ class Crawler:
         only = self.config.model_copy(update={"links": LinksConfig(max_requests=1), "resume": False})
         async with Stream(self._new_run([url], buffered=True, config=only)) as stream:
             results = [result async for result in stream]
+        if not results and (paused := self._open_sessions().roster.paused()):
+            raise SessionPaused(f"session {paused[0].name!r} is paused: {paused[0].reason}")
         if not results:
             raise CrawlerClosed("the crawler was stopped before there was a result")
         return results[0]
@@ -277,7 +280,7 @@ class Crawler:
                 config=config.sessions,
                 directory=config.output / "sessions" if config.output is not None else None,
                 base=base,
-                start_relay=_start_relay,
+                start_relay=start_relay,
                 code=self._session_code,
                 proxy=self._proxy,
             )
@@ -324,7 +327,15 @@ class Crawler:
                 self._on_event(redacted(event))
 
 
-async def _start_relay(url: str) -> Relay:
+async def start_relay(url: str) -> Relay:
+    """Start a relay to a proxy.
+
+    Args:
+        url: of the proxy, with user name and password.
+
+    Raises:
+        ValueError: it is none. OSError: no port is free.
+    """
     from browsercrawl.net import ProxyRelay, Upstream  # noqa: PLC0415 - most crawls have no proxy
 
     relay = ProxyRelay(Upstream.parse(url))

@@ -21,6 +21,7 @@ from browsercrawl.config import (
     StateLogin,
 )
 from browsercrawl.config.sessions import is_like
+from browsercrawl.crawler.crawler import start_relay
 from browsercrawl.errors import LoginFailed, OutputFailed
 from browsercrawl.events import Emit, Event, SessionSaveFailed, discard
 from browsercrawl.pool import Pool, PoolSize
@@ -30,7 +31,6 @@ from browsercrawl.sessions import (
     LoginSession,
     Phase,
     ProxyFunction,
-    Relay,
     Session,
     SessionCode,
     Sessions,
@@ -120,7 +120,7 @@ async def log_in(
         config=only,
         directory=None,
         base=ContextOptions(extra=config.browser.context_options),
-        start_relay=_start_relay,
+        start_relay=start_relay,
         code=code,
         proxy=proxy,
     )
@@ -131,21 +131,34 @@ async def log_in(
     try:
         await _carry_out(config, sessions, session=session, clock=clock, emit=heed)
     except LoginFailed as error:
-        if error.screenshot is None or path is None:
+        picture = path.with_suffix(".png") if path is not None else None
+        if error.screenshot is None or picture is None:
             raise
-        picture = path.with_suffix(".png")
-        await asyncio.to_thread(_write_picture, picture, error.screenshot)
+        if not await asyncio.to_thread(_write_picture, picture, error.screenshot):
+            raise
         raise LoginFailed(f"{error.message}; what the page looked like: {picture}") from None
     if unsaved:
         raise OutputFailed(unsaved[-1])
-    state = session.state
-    if state is None or state.is_dead(clock.utc()):
-        where = f" for {', '.join(profile.own_domains)}" if profile.own_domains else ""
-        raise LoginFailed(f"session {name!r}: the login left neither cookies nor storage{where}; look at its domains")
+    done = _told(session, path=path, now=clock.utc())
     if path is not None:
         await asyncio.to_thread(path.with_suffix(".png").unlink, missing_ok=True)  # of a login that failed before
+    return done
+
+
+def _told(session: Session, *, path: Path | None, now: datetime) -> LoggedIn:
+    """Return what is saved of a session.
+
+    Raises:
+        LoginFailed: nothing by which somebody could be logged in.
+    """
+    state, profile = session.state, session.profile
+    if state is None or state.is_dead(now):
+        where = f" for {', '.join(profile.own_domains)}" if profile.own_domains else ""
+        raise LoginFailed(
+            f"session {session.name!r}: the login left neither cookies nor storage{where}; look at its domains"
+        )
     return LoggedIn(
-        session=name,
+        session=session.name,
         account=profile.account_name,
         login=session.epoch,
         cookies=len(state.cookies),
@@ -246,19 +259,13 @@ async def _shows(page: Any, sign: Sign) -> bool:
     return False
 
 
-def _write_picture(path: Path, content: bytes) -> None:
-    """Write what only its owner may see: a login page may show his name."""
+def _write_picture(path: Path, content: bytes) -> bool:
+    """Write what only its owner may see, as a login page may show his name. Returns whether that worked."""
     with suppress(OSError):  # the failure it belongs to is told in any case
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, 0o600)
             file.write(content)
-
-
-async def _start_relay(url: str) -> Relay:
-    from browsercrawl.net import ProxyRelay, Upstream  # noqa: PLC0415 - most sessions have no such proxy
-
-    relay = ProxyRelay(Upstream.parse(url))
-    await relay.start()
-    return relay
+        return True
+    return False

@@ -20,7 +20,7 @@ from browsercrawl.config import CrawlerConfig
 from browsercrawl.crawler.crawler import Crawler
 from browsercrawl.crawler.spool import Spool
 from browsercrawl.errors import ConfigError, CrawlerClosed, InternalError
-from browsercrawl.events import Event, RequestScheduled, Status
+from browsercrawl.events import Event, RequestScheduled, RunParked, Status
 from browsercrawl.ports import LaunchBrowser
 from browsercrawl.request import Request
 from browsercrawl.result import Result
@@ -69,6 +69,7 @@ class CrawlDispatcher:
         self._results = Spool(Result, memory_max=RESULTS_IN_MEMORY)
         self._known: set[bytes] = set()
         self._open = 0
+        self._parked = 0
         self._stopped = False
         self._ended = False
         self._error: BaseException | None = None
@@ -119,12 +120,13 @@ class CrawlDispatcher:
             self._tasks.put(request)
             self._known.add(fingerprint)
             self._open += 1
+            self._parked = 0
             if self._loop is not None and self._added is not None:
                 self._loop.call_soon_threadsafe(self._added.set)
         return request.id
 
     def results(self, timeout_s: float | None = None) -> Iterator[Result]:
-        """Give each result once, to whoever asks first; end when no task is open.
+        """Give each result once, to whoever asks first; end when no task is open but those of paused sessions.
 
         Args:
             timeout_s: wait at most so long for the next result, then end; None: as long as a task is open.
@@ -138,7 +140,8 @@ class CrawlDispatcher:
                 while not len(self._results):
                     self._check(usable=False)
                     left_s = None if deadline is None else deadline - time.monotonic()
-                    if self._open == 0 or self._ended or self._thread is None or (left_s is not None and left_s <= 0):
+                    is_over = self._open <= self._parked or self._ended or self._thread is None
+                    if is_over or (left_s is not None and left_s <= 0):
                         if self._ended:
                             self._results.close()
                         return
@@ -249,6 +252,10 @@ class CrawlDispatcher:
             return len(self._tasks)
 
     def _on_event(self, event: Event) -> None:
+        if isinstance(event, RunParked):
+            with self._changed:
+                self._parked = event.requests if not len(self._tasks) else 0
+                self._changed.notify_all()
         if not isinstance(event, RequestScheduled):
             return
         fingerprint = bytes.fromhex(event.request_id)

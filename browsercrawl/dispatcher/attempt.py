@@ -13,7 +13,7 @@ from math import inf
 from typing import Any, TypeVar
 
 from browsercrawl.config import CrawlerConfig
-from browsercrawl.dispatcher.identities import Identities, loop_time
+from browsercrawl.dispatcher.identities import Identities, Standing, loop_time
 from browsercrawl.dispatcher.links import LINK, LinkFollower
 from browsercrawl.dispatcher.settle import (
     Again,
@@ -75,7 +75,7 @@ class Attempts:
         self._w = wiring
         self._identities = identities
         self._config = config
-        self._links = LinkFollower(config.links)
+        self._links = LinkFollower(config.links, inherits=identities.is_plain)
         self._gaps = VisitGaps(slot_rules(config.host))
         self._silent_at = -inf
 
@@ -108,11 +108,11 @@ class Attempts:
         condemned: str | None = "cancelled"
         try:
             lease_s = self._w.clock.now() - asked_at
-            epoch = self._identities.epoch_of(claim.request)
+            standing = self._identities.standing(claim.request, lease)
             outcome = await self._visit(claim, lease, plan, history)
             condemned = outcome.condemned
             history.add(claim, outcome, lease_s=lease_s)
-            await finish(self._settle(claim, outcome, history, alone=alone, epoch=epoch))
+            await finish(self._settle(claim, outcome, history, alone=alone, standing=standing))
         finally:
             await finish(self._hand_back(claim, lease, outcome, condemned=condemned))
 
@@ -168,9 +168,9 @@ class Attempts:
         return outcome if blamed is outcome.error else replace(outcome, error=blamed)
 
     async def _settle(
-        self, claim: Claim, outcome: VisitOutcome, history: History, *, alone: bool, epoch: int | None = None
+        self, claim: Claim, outcome: VisitOutcome, history: History, *, alone: bool, standing: Standing | None = None
     ) -> None:
-        """Settle an attempt; `epoch`: the login that its session was in, None: there was no visit."""
+        """Settle an attempt; `standing`: of its session, None: there was no visit."""
         error, extra = outcome.error, None
         shared = self._is_fate_shared(outcome)
         if shared and alone:
@@ -180,7 +180,9 @@ class Attempts:
             history.deaths_alone += 1
         if shared:
             extra = Extenuation.SHARED_FATE
-        elif epoch is not None and await self._identities.heed(claim.request, outcome, epoch=epoch, history=history):
+        elif standing is not None and await self._identities.heed(
+            claim.request, outcome, standing=standing, history=history
+        ):
             extra = Extenuation.SESSION_REPLACED
         decision = decide(
             error,

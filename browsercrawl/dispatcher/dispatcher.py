@@ -20,7 +20,7 @@ from browsercrawl.dispatcher.identities import Identities
 from browsercrawl.dispatcher.settle import Ending, failed_input, result_of
 from browsercrawl.dispatcher.wiring import Wiring
 from browsercrawl.errors import BrowsercrawlError, InputError, InvalidURL
-from browsercrawl.events import Event, RequestRefused, RequestSkipped
+from browsercrawl.events import Event, RequestRefused, RequestSkipped, RunParked
 from browsercrawl.frontier import Claim, Refusal, Verdict
 from browsercrawl.request import Request
 from browsercrawl.result import Outcome, Result, SkipReason
@@ -54,7 +54,7 @@ class Dispatcher:
     def __init__(self, wiring: Wiring, config: CrawlerConfig) -> None:
         self._w = wiring
         self._config = config
-        self._identities = Identities(wiring)
+        self._identities = Identities(wiring, on_room=self.wake)
         self._attempts = Attempts(wiring, config, identities=self._identities)
         self._wake = asyncio.Event()
         self._visits: dict[asyncio.Task[None], Claim] = {}
@@ -68,6 +68,7 @@ class Dispatcher:
         self._drain_until: float | None = None
         self._failure: BaseException | None = None
         self._inputs = count(1)
+        self._parked = 0
 
     @property
     def active(self) -> int:
@@ -93,7 +94,7 @@ class Dispatcher:
     def paused_detail(self) -> str:
         """Which sessions are paused, and why the first is."""
         paused = self.paused_sessions
-        names = ", ".join(session.name for session in paused[:NAMES_SHOWN])
+        names = ", ".join(session.name or "the anonymous one" for session in paused[:NAMES_SHOWN])
         more = f" and {len(paused) - NAMES_SHOWN} more" if len(paused) > NAMES_SHOWN else ""
         return f"paused: {names}{more}; {paused[0].name}: {paused[0].reason}" if paused else ""
 
@@ -251,10 +252,15 @@ class Dispatcher:
         counts = self._w.frontier.counts()
         if counts.open == 0:
             return self._fed
-        if ready_in_s is not None or self._identities.reopens_in_s is not None or not self._w.sink.has_room():
+        will_go_on = ready_in_s is not None or self._identities.reopens_in_s is not None
+        if will_go_on or not self._w.sink.has_room() or not self.paused_sessions:
+            self._parked = 0
             return False
         # Nothing will happen by itself: what is left waits for sessions that are paused.
-        return bool(self.paused_sessions) and (self._fed or counts.parked >= PARKED_WINDOW)
+        if counts.open != self._parked:
+            self._parked = counts.open
+            self._w.emit(RunParked(requests=counts.open, detail=self.paused_detail))
+        return self._fed or counts.parked >= PARKED_WINDOW
 
     async def _sleep(self, limit_s: float | None) -> None:
         if limit_s is None:

@@ -5,6 +5,8 @@ request that brought the change about is given back.
 """
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from browsercrawl.dispatcher.settle import History
 from browsercrawl.dispatcher.wiring import Wiring
@@ -30,11 +32,32 @@ PROXY_FAILURES_MAX = 3
 _TUNNEL_FAILED = "ERR_TUNNEL_CONNECTION_FAILED"
 
 
-class Identities:
-    """See the module's text."""
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a visit's session was when the visit began: what its outcome says is about that, not about what came since.
 
-    def __init__(self, wiring: Wiring) -> None:
+    Attributes:
+        epoch: number of its login.
+        incarnation: which of those of its name.
+        proxies: how many it had before.
+    """
+
+    epoch: int
+    incarnation: int
+    proxies: int
+
+
+class Identities:
+    """See the module's text.
+
+    Args:
+        wiring: of the dispatcher.
+        on_room: told when a session has more room than before.
+    """
+
+    def __init__(self, wiring: Wiring, *, on_room: Callable[[], None]) -> None:
         self._w = wiring
+        self._on_room = on_room
         self._sessions = wiring.sessions
         self._roster = wiring.sessions.roster
         self._told: dict[str, int | None] = {}
@@ -82,10 +105,11 @@ class Identities:
         session = self._roster.of(request.session_key)
         return self._sessions.check_of(session) if session is not None else None
 
-    def epoch_of(self, request: Request) -> int:
-        """Return the number of the login that the request's session is in."""
+    def standing(self, request: Request, lease: Lease) -> Standing:
+        """Return what the request's session is now, as far as the lease's context goes."""
         session = self._roster.of(request.session_key)
-        return session.epoch if session is not None else 0
+        epoch = session.epoch if session is not None else 0
+        return Standing(epoch, incarnation=lease.options.incarnation, proxies=lease.options.proxies)
 
     async def prepare(self, request: Request) -> None:
         """Return when the request's session is logged in, as far as is known.
@@ -100,6 +124,7 @@ class Identities:
         self._told.setdefault(session.name, session.claims_max)
         if session.phase is Phase.IN and session.is_known:
             return
+        incarnation = session.incarnation
         try:
             await self._sessions.log_in(session, self._w.pool.acquire)
         except LoginFailed as error:
@@ -107,6 +132,8 @@ class Identities:
             self._sessions.login_failed(session, error, artifact=artifact)
             raise
         finally:
+            if session.incarnation != incarnation:  # its state came from elsewhere
+                self._w.pool.recycle(session.name, "it was given another state")
             await self._tell(session)
 
     async def unserved(self, request: Request, error: BrowsercrawlError) -> None:
@@ -143,13 +170,13 @@ class Identities:
         blamed.__cause__ = error
         return blamed
 
-    async def heed(self, request: Request, outcome: VisitOutcome, *, epoch: int, history: History) -> bool:
+    async def heed(self, request: Request, outcome: VisitOutcome, *, standing: Standing, history: History) -> bool:
         """Do for the session what a visit's outcome means for it.
 
         Args:
             request: that was visited.
             outcome: of the visit.
-            epoch: the login that its session was in when it began.
+            standing: of its session when it began.
             history: of the request.
 
         Returns:
@@ -159,25 +186,27 @@ class Identities:
         if session is None:
             return False
         error, replaced = outcome.error, False
+        has_same_proxy = standing.proxies == session.proxies
         if isinstance(error, SessionExpired):
-            if session.epoch == epoch and not session.accepted and session.health.logins:
+            if session.epoch == standing.epoch and session.is_fresh and not session.accepted:
                 history.logouts += 1
-            self._sessions.expired(session, epoch=epoch, url=request.url, reason=error.message)
+            self._sessions.expired(session, epoch=standing.epoch, url=request.url, reason=error.message)
         elif isinstance(error, ProxyFailed):
-            self._sessions.proxy_failed(session, error.message)
-            self._w.pool.recycle(session.name, "its proxy failed")
+            if has_same_proxy:
+                self._sessions.proxy_failed(session, error.message)
+                self._w.pool.recycle(session.name, "its proxy failed")
         elif not isinstance(error, SessionError):
             self._sessions.visited(session, error)
-            if isinstance(error, PageBlocked) and self._sessions.is_replaceable(session):
+            replaced = isinstance(error, PageBlocked) and self._sessions.is_replaceable(session)
+            if error is not None and replaced and has_same_proxy and standing.incarnation == session.incarnation:
                 self._sessions.refused(session, error.message)
                 self._w.pool.recycle(session.name, "the site refuses it")
-                replaced = True
         await self._tell(session)
         return replaced
 
     async def keep(self, request: Request, lease: Lease) -> None:
         """Keep what a visit has left in its page for the session; raises nothing."""
-        if not await self._sessions.keeper.keep(request.session_key, lease.page, incarnation=lease.incarnation):
+        if not await self._sessions.keeper.keep(request.session_key, lease.page, incarnation=lease.options.incarnation):
             self._w.pool.recycle(request.session_key, "another process has logged it in")
 
     async def _picture(self, request: Request, error: LoginFailed) -> str | None:
@@ -196,6 +225,7 @@ class Identities:
         if self._told.get(session.name, -1) != limit:
             self._told[session.name] = limit
             await self._w.frontier.limit_session(session.name, limit)
+            self._on_room()
 
 
 def loop_time() -> float:

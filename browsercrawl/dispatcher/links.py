@@ -20,10 +20,16 @@ LINK = "link."
 
 
 class LinkFollower:
-    """Turns links into requests and counts, by reason, those it leaves out."""
+    """Turns links into requests and counts, by reason, those it leaves out.
 
-    def __init__(self, config: LinksConfig) -> None:
+    Args:
+        config: which are followed.
+        inherits: they belong to the session of their page; otherwise it is not decided here.
+    """
+
+    def __init__(self, config: LinksConfig, *, inherits: bool = True) -> None:
         self._config = config
+        self._inherits = inherits
 
     @property
     def follows(self) -> bool:
@@ -56,7 +62,8 @@ class LinkFollower:
         for url, label in asked_for:
             if reason := self._sort_in(url, label, hosts, chosen, too_deep=False):
                 left_out[reason] += 1
-        alike: dict[str, Any] = {"session": parent.session, "depth": parent.depth + 1, "parent_url": final_url}
+        session = parent.session if self._inherits else None
+        alike: dict[str, Any] = {"session": session, "depth": parent.depth + 1, "parent_url": final_url}
         if self._config.keep_fragments:
             alike["keep_fragment"] = True
         if self._config.sort_query:

@@ -82,6 +82,15 @@ class RunContinued(Event):
     paused_s: float
 
 
+class RunParked(Event):
+    """Nothing is left to visit but `requests` of paused sessions."""
+
+    name = "run.parked"
+    level = Level.WARNING
+    requests: int
+    detail: str
+
+
 class RunFinished(Event):
     """A run has ended; every request it began is accounted for."""
 
@@ -431,11 +440,8 @@ class SessionHealth(BaseModel):
     """How a session does.
 
     Attributes:
-        phase: `out` (not logged in), `logging_in`, `in`, or `paused`.
-        pages: visits that succeeded.
-        failures: visits that failed, whatever for.
-        state_age_s: since its state was saved.
-        reason: why it is paused.
+        phase: `out` (not logged in), `logging_in`, `in`, or `paused` (for a `reason`).
+        pages, failures: visits that succeeded, and that failed. `state_age_s`: since its state was saved.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -490,7 +496,5 @@ class Status(Event):
             ("speed", f"{self.pages_per_s:.1f} pages/s, {self.elapsed_s:.0f} s so far"),
             ("memory", f"{self.memory_used_bytes / gib:.2f} of {self.memory_limit_bytes / gib:.2f} GiB"),
         )
-        told = [f"{name:<10} {text}" for name, text in rows]
-        if self.sessions_paused:
-            told.append(f"{'sessions':<10} {self.sessions_paused} paused")
-        return "\n".join(told)
+        paused = (("sessions", f"{self.sessions_paused} paused"),) if self.sessions_paused else ()
+        return "\n".join(f"{name:<10} {text}" for name, text in (*rows, *paused))

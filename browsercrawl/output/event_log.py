@@ -11,7 +11,9 @@ import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO, TypeVar, cast
+
+from pydantic import BaseModel
 
 from browsercrawl.clock import Clock
 from browsercrawl.errors import OutputFailed
@@ -21,6 +23,8 @@ from browsercrawl.redaction import redact_value
 
 ROTATE_BYTES = 64_000_000
 """`events.jsonl` is renamed before it grows past this."""
+
+M = TypeVar("M", bound=BaseModel)
 
 INTERVAL_S = 0.5
 """Events reach the file at least this often."""
@@ -32,12 +36,14 @@ _SEVERITY = {Level.DEBUG: 10, Level.INFO: 20, Level.WARNING: 30, Level.ERROR: 40
 _Render = Callable[[Event, datetime], str]
 
 
-def redacted(event: Event) -> Event:
-    """Return an event without secrets and what could harm a terminal; the same object where there is nothing to do."""
+def redacted(event: M) -> M:
+    """Return an event, or a model in one, without secrets and what could harm a terminal."""
     changed: dict[str, object] = {}
     for name, value in vars(event).items():
         # the names of fields are ours and tell of no secret (a test holds them to it)
-        if isinstance(value, str | list | dict):
+        if isinstance(value, list) and value and isinstance(value[0], BaseModel):
+            changed[name] = [redacted(each) for each in value]
+        elif isinstance(value, str | list | dict):
             safe = redact_value(value, name="url" if name == "url" else "")
             if safe != value:
                 changed[name] = safe

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from browsercrawl.errors import InternalError
 from browsercrawl.pool.lifecycle import LeaseState, moved
-from browsercrawl.ports import PagePort
+from browsercrawl.ports import ContextOptions, PagePort
 
 if TYPE_CHECKING:
     from browsercrawl.pool.stock import PooledContext, PooledPage
@@ -50,11 +50,11 @@ class Lease:
         return self._page_now().context.port.closed
 
     @property
-    def incarnation(self) -> int:
-        """Of its session, when the page's context was opened."""
+    def options(self) -> ContextOptions:
+        """With which the page's context was opened."""
         options = self._page_now().context.options
         assert options is not None, "a context with a page is open"
-        return options.incarnation
+        return options
 
     @property
     def context_id(self) -> int:

@@ -47,7 +47,7 @@ class Opener:
     async def open_context(self, context: PooledContext, browser: BrowserPort) -> None:
         """Open a context that was entered in the books; whoever waits is told by `opened`, and why not by `error`."""
         try:
-            context.options = await self._limits.keeper.revive(context.session)
+            context.options = await self._limits.keeper.revive(context.session, private=context.private)
             context.opened_port = await browser.new_context(context.options, limit_s=self._limits.open_s)
         except Exception as error:  # noqa: BLE001 - the task boundary: handed to whoever waits for this context
             context.error = _ours(error)
@@ -61,6 +61,8 @@ class Opener:
                 self._emit(
                     ContextOpened(context_id=context.id, session=context.session, contexts=self._stock.live_contexts)
                 )
+                if context.outdated is not None:
+                    self._upkeep.recycle(context, context.outdated)
                 self._upkeep.close_if_unwanted(context)  # a private one whose acquire was cancelled
         finally:
             context.opened.set_result(None)

@@ -217,7 +217,9 @@ class Pool:
     def recycle(self, session: str, why: str) -> None:
         """Let a session's context end with its last lease, if it has one; its next lease gets a new one."""
         context = self._stock.shared_context(session)
-        if context is not None:
+        if context is not None and context.state is ContextState.OPENING:
+            context.outdated = why
+        elif context is not None:
             self._upkeep.recycle(context, why)
 
     async def close(self, *, limit_s: float) -> None:
@@ -437,14 +439,19 @@ class Pool:
         self._transition(PoolState.CLOSED)
 
     async def _save_all(self, limit_s: float) -> None:
-        """Save what sessions keep of the contexts that are open."""
-        kept = [context for context in self._stock.contexts if context.is_kept and context.state is ContextState.OPEN]
-        if kept and self._supervisor.browser is not None:
-            saving = [
-                self._tasks.spawn(self._upkeep.save(context, limit_s=limit_s), f"pool: save context {context.id}")
-                for context in kept
-            ]
+        """Save what sessions keep of the contexts that are there; wait for those that hibernate already."""
+        if self._supervisor.browser is None:
+            return
+        deadline = self._clock.now() + limit_s
+        saving = [
+            self._tasks.spawn(self._upkeep.save(context, limit_s=limit_s), f"pool: save context {context.id}")
+            for context in self._stock.contexts
+            if context.is_kept and context.state in {ContextState.OPEN, ContextState.DRAINING}
+        ]
+        if saving:
             await self._tasks.wait_first(asyncio.gather(*saving), limit_s=limit_s)
+        while self._stock.contexts_in(ContextState.HIBERNATING) and (left_s := deadline - self._clock.now()) > 0:
+            await self._tasks.wait_first(self._changes.next(), limit_s=left_s)
 
     def _revoke(self, lease: Lease) -> None:
         if lease.state is LeaseState.HELD:

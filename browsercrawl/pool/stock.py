@@ -58,6 +58,7 @@ class PooledContext:
         opened: done when opening has ended, well or not.
         error: why opening failed.
         options: with which it was opened.
+        outdated: why it must not be used, found out while it was being opened.
     """
 
     id: int
@@ -74,6 +75,7 @@ class PooledContext:
     parked: list["PooledPage"] = field(default_factory=list)
     error: BrowsercrawlError | None = None
     options: ContextOptions | None = None
+    outdated: str | None = None
     opened_port: ContextPort | None = None
     closing: "asyncio.Task[bool] | None" = None
 

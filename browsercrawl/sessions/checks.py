@@ -5,9 +5,9 @@ from typing import Any
 
 from browsercrawl.config import BlockedSigns, LoggedOut
 from browsercrawl.config.sessions import is_like
-from browsercrawl.errors import PageBlocked, SessionExpired
+from browsercrawl.errors import InvalidURL, PageBlocked, SessionExpired
 from browsercrawl.ports import Navigation, PagePort, Presence
-from browsercrawl.urls import shown
+from browsercrawl.urls import address, shown
 
 LoggedOutFunction = Callable[[Any], Awaitable[bool]]
 """User code that gets the Playwright page and tells whether it shows that the session is logged out."""
@@ -19,15 +19,23 @@ class PageCheck:
     Args:
         name: of the session.
         signs: that it is logged out.
+        form_url: of its login form, if that is such a sign; what follows ? or # does not count.
         blocked: that the site refuses it.
         function: user code that looks as well.
     """
 
     def __init__(
-        self, name: str, *, signs: LoggedOut, blocked: BlockedSigns, function: LoggedOutFunction | None = None
+        self,
+        name: str,
+        *,
+        signs: LoggedOut,
+        blocked: BlockedSigns,
+        form_url: str | None = None,
+        function: LoggedOutFunction | None = None,
     ) -> None:
         self._name = name
         self._signs = signs
+        self._form_url = None if form_url is None else _bare(form_url)
         self._blocked = blocked
         self._function = function
 
@@ -40,7 +48,8 @@ class PageCheck:
     def is_needed(self) -> bool:
         """Whether there is anything to look at."""
         blocked = self._blocked
-        return self._signs.is_given or self._function is not None or bool(blocked.status or blocked.present)
+        is_looked_for = self._signs.is_given or self._form_url is not None or self._function is not None
+        return is_looked_for or bool(blocked.status or blocked.present)
 
     def arrived(self, navigation: Navigation) -> None:
         """Look at where a navigation led, which asks nobody.
@@ -61,7 +70,7 @@ class PageCheck:
         Raises:
             SessionExpired.
         """
-        if self._signs.url and is_like(url, self._signs.url):
+        if (self._signs.url and is_like(url, self._signs.url)) or _bare(url) == self._form_url:
             raise self._expired(shown(url), "that is where one logs in")
 
     async def look(self, page: PagePort, *, limit_s: float) -> None:
@@ -91,3 +100,11 @@ class PageCheck:
 
     def _expired(self, where: str, why: str) -> SessionExpired:
         return SessionExpired(f"session {self._name!r} is logged out: {where}: {why}")
+
+
+def _bare(url: str) -> str:
+    """Return the canonical spelling of an address, without query and fragment; of what is none, the text."""
+    try:
+        return address(url).canonical.partition("?")[0]
+    except InvalidURL:
+        return url

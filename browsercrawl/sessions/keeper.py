@@ -6,6 +6,7 @@ origin: two quick calls), and when its context hibernates. It goes to the vault 
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,15 +14,25 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from browsercrawl.clock import Clock
-from browsercrawl.errors import BrowsercrawlError, NetworkFailed, OutputFailed, ProxyFailed, StateUnusable
+from browsercrawl.errors import (
+    BrowsercrawlError,
+    DeadlineExceeded,
+    NetworkFailed,
+    OutputFailed,
+    ProxyFailed,
+    SessionBusy,
+    StateUnusable,
+)
 from browsercrawl.events import Emit, SessionHibernated, SessionRetired, SessionRevived, SessionSaveFailed
 from browsercrawl.ports import ContextOptions, ContextPort, PagePort, SessionTerms
 from browsercrawl.sessions.proxies import ProxyRotation
 from browsercrawl.sessions.roster import Roster
-from browsercrawl.sessions.session import Session
+from browsercrawl.sessions.session import Phase, Session
 from browsercrawl.sessions.state import SessionState
 from browsercrawl.sessions.vault import StateVault
 
+RELAYS_MAX = 256
+"""Relays to proxies that no session has any more are closed when there are more."""
 TAKE_LIMIT_S = 2.0
 """Taking cookies or localStorage of a page that answers takes milliseconds."""
 
@@ -70,7 +81,8 @@ class Keeper:
         self._network = network
         self._clock = clock
         self._emit = emit
-        self._relays: dict[str, Relay] = {}
+        self._relays: OrderedDict[str, Relay] = OrderedDict()
+        """By the URL of their proxy; sessions that go through the same share one."""
 
     # --- for the pool ------------------------------------------------------------------------------------------------
 
@@ -78,7 +90,7 @@ class Keeper:
         """See `SessionKeeper.terms`."""
         return self._roster.terms(session)
 
-    async def revive(self, session: str) -> ContextOptions:
+    async def revive(self, session: str, *, private: bool = False) -> ContextOptions:
         """See `SessionKeeper.revive`."""
         known = self._roster.of(session)
         if known is None:
@@ -87,7 +99,8 @@ class Keeper:
         extra = {**self._base.extra, **_identity(known)}
         if (proxy := await self._proxy(known)) is not None:
             extra["proxy"] = {"server": proxy}
-        if (state := known.state) is not None:
+        state = known.state if known.profile.login is not None or not private else None
+        if state is not None:
             now = self._clock.utc()
             extra["storage_state"] = state.unexpired(now).as_storage_state()
             self._emit(
@@ -98,13 +111,15 @@ class Keeper:
                     state_age_s=_age_s(state, now),
                 )
             )
-        return replace(self._base, extra=extra, incarnation=known.incarnation)
+        return replace(self._base, extra=extra, incarnation=known.incarnation, proxies=known.proxies)
 
     async def hibernate(self, session: str, context: ContextPort, *, options: ContextOptions, limit_s: float) -> None:
         """See `SessionKeeper.hibernate`."""
         known = self._roster.of(session)
         if known is None or known.incarnation != options.incarnation:
             return
+        if known.profile.login is not None and known.phase is not Phase.IN:
+            return  # it is logged out: what is worth keeping was kept before
         started_at = self._clock.now()
         state, complete = self._state_of(known), True
         try:
@@ -118,7 +133,6 @@ class Keeper:
         except BrowsercrawlError:  # it has died, or does not answer: what is known already is kept
             complete = False
         await self._store(known, state, always=True)
-        await self._end_relay(session)
         self._emit(
             SessionHibernated(
                 session=session,
@@ -197,25 +211,29 @@ class Keeper:
             error: that the visit ended with.
             since: when it began, by the event loop's clock.
         """
-        if (relay := self._relays.get(session)) is not None:
-            return relay.failure_since(since)
-        known = self._roster.of(session)
-        if known is None or self._network.proxies.of(session, own=known.own_proxy) is None:
+        url = self._network.proxies.present(session)
+        if url is None or not isinstance(error, NetworkFailed | DeadlineExceeded):
             return None
+        if (relay := self._relays.get(url)) is not None:
+            return relay.failure_since(since)
         if isinstance(error, NetworkFailed) and error.code in _PROXY_CODES:
             return f"the proxy does not serve: {error.code}"
         return None
 
     async def close(self) -> None:
-        """End what is left of relays."""
-        for session in list(self._relays):
-            await self._end_relay(session)
+        """End the relays."""
+        relays, self._relays = self._relays, OrderedDict()
+        for relay in relays.values():
+            await relay.close()
 
     # --- states ------------------------------------------------------------------------------------------------------
 
     async def _taken(self, session: Session, page: PagePort, *, cookies: bool) -> SessionState:
+        epoch = session.epoch
         found = await page.context.cookies(limit_s=TAKE_LIMIT_S) if cookies else None
         local = await page.local_storage(limit_s=TAKE_LIMIT_S)
+        if session.epoch != epoch:  # what was taken is older than the login that has come meanwhile
+            raise SessionBusy(f"session {session.name!r} has been logged in meanwhile")
         state = self._state_of(session)
         if found is not None:
             state = state.with_cookies(found)
@@ -256,24 +274,38 @@ class Keeper:
         if newer is None or newer.epoch <= session.epoch:
             return True
         session.state, session.epoch = newer, newer.epoch
+        session.incarnation += 1
         return False
 
     # --- proxies -----------------------------------------------------------------------------------------------------
 
     async def _proxy(self, session: Session) -> str | None:
-        await self._end_relay(session.name)
+        """Return what a context of the session is to use as its proxy: that itself, or a relay to it."""
         url = self._network.proxies.of(session.name, own=session.own_proxy)
         if url is None or "@" not in url:
             return url
-        try:
-            relay = self._relays[session.name] = await self._network.start_relay(url)
-        except (OSError, ValueError) as error:
-            raise ProxyFailed(f"the proxy of session {session.name!r} cannot be used: {error}") from None
+        relay = self._relays.get(url)
+        if relay is None:
+            try:
+                relay = await self._network.start_relay(url)
+            except (OSError, ValueError) as error:
+                raise ProxyFailed(f"the proxy of session {session.name!r} cannot be used: {error}") from None
+            relay = await self._admit(url, relay)
+        self._relays.move_to_end(url)
         return relay.url
 
-    async def _end_relay(self, session: str) -> None:
-        if (relay := self._relays.pop(session, None)) is not None:
+    async def _admit(self, url: str, relay: Relay) -> Relay:
+        """Keep a relay that was started, for all who go through this proxy; one that nobody uses makes way."""
+        if (other := self._relays.get(url)) is not None:  # somebody else has started one meanwhile
             await relay.close()
+            return other
+        self._relays[url] = relay
+        if len(self._relays) > RELAYS_MAX:
+            used = self._network.proxies.in_use | {url}
+            spare = next((each for each in self._relays if each not in used), None)
+            if spare is not None:
+                await self._relays.pop(spare).close()
+        return relay
 
 
 _PROXY_CODES = frozenset(

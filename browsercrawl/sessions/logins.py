@@ -20,13 +20,14 @@ from browsercrawl.errors import (
     SessionBusy,
     SessionError,
     SessionPaused,
+    VisitError,
 )
 from browsercrawl.events import Emit, SessionExpired, SessionLoggedIn, SessionLoginFailed, SessionLoginStarted
 from browsercrawl.events import SessionPaused as SessionPausedEvent
 from browsercrawl.ports import PagePort
 from browsercrawl.sessions.checks import LoggedOutFunction
 from browsercrawl.sessions.keeper import Keeper
-from browsercrawl.sessions.recipes import LoginAttempt, LoginFunction, LoginSession
+from browsercrawl.sessions.recipes import CANCEL_GRACE_S, LoginAttempt, LoginFunction, LoginSession
 from browsercrawl.sessions.secrets import Secrets
 from browsercrawl.sessions.session import LOGINS_IN_VAIN_MAX, Phase, Session
 from browsercrawl.sessions.vault import read_state_file
@@ -85,6 +86,15 @@ class Logins:
         self._key = key
         self._clock = clock
         self._emit = emit
+        self._deaf: set[asyncio.Task[None]] = set()
+        """User code that still runs in spite of its cancellation."""
+
+    async def close(self) -> None:
+        """Cancel what still runs once more; wait a moment for it, raise nothing."""
+        for task in self._deaf:
+            task.cancel()
+        if self._deaf:
+            await asyncio.wait(set(self._deaf), timeout=CANCEL_GRACE_S)
 
     async def ensure(self, session: Session, lend: Lend) -> None:
         """Return when a session is logged in, as far as is known: its page will tell.
@@ -97,9 +107,9 @@ class Logins:
             StateUnusable: a saved state cannot be used.
             Whatever lending a page, or losing it, raises.
         """
+        await self._keeper.look_up(session)
         if session.phase is Phase.PAUSED:
             raise SessionPaused(f"session {session.name!r} is paused: {session.reason}")
-        await self._keeper.look_up(session)
         if session.phase is Phase.LOGGING_IN:
             raise SessionBusy(f"session {session.name!r} is being logged in")
         if session.phase is not Phase.OUT:
@@ -176,16 +186,19 @@ class Logins:
         )
         loan = await lend(session.name)
         condemned: str | None = "cancelled"
+        deaf = len(self._deaf)
         try:
             await loan.page.begin()
             function = self._code.login_of(session.name)
-            await LoginAttempt(loan.page, login, who=who, clock=self._clock, function=function).carry_out()
+            attempt = LoginAttempt(loan.page, login, who=who, clock=self._clock, function=function, deaf=self._deaf)
+            await attempt.carry_out()
             session.logged_in(self._clock.utc())
-            with suppress(BrowserError):  # its next page will tell
+            with suppress(BrowserError, VisitError):  # its next page will tell
                 await self._keeper.save_login(session, loan.page)
             condemned = None
         except BrowsercrawlError as error:
-            condemned = error.kind if isinstance(error, BrowserError) else None
+            is_used = isinstance(error, BrowserError) or len(self._deaf) > deaf
+            condemned = error.kind if is_used else None
             raise
         finally:
             await loan.release(condemned=condemned)

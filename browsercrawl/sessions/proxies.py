@@ -2,9 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from browsercrawl.clock import Clock
+from browsercrawl.config.model import check_proxy
+from browsercrawl.errors import ProxyFailed
 
 COOLDOWN_MAX_S = 3600.0
 """No proxy rests longer."""
@@ -37,14 +40,29 @@ class ProxyRotation:
         self._clock = clock
         self._function = function
         self._given: dict[str, str] = {}
-        self._had: dict[str, int] = {}
+        self._used: Counter[str] = Counter()
+        self._had: Counter[str] = Counter()
         self._resting: dict[str, _Resting] = {}
 
+    @property
+    def in_use(self) -> AbstractSet[str]:
+        """URLs that sessions have."""
+        return self._used.keys()
+
+    def present(self, session: str) -> str | None:
+        """Return the proxy that a session has; None: none was given to it."""
+        return self._given.get(session)
+
     def of(self, session: str, *, own: str | None = None) -> str | None:
-        """Return the proxy of a session; it keeps it. `own`: the one it was configured with."""
+        """Return the proxy of a session; it keeps it. `own`: the one it was configured with.
+
+        Raises:
+            ProxyFailed: the user's function raises, or gives no URL of a proxy.
+        """
         url = self._given.get(session)
         if url is None and (url := own or self._choose(session)) is not None:
             self._given[session] = url
+            self._used[url] += 1
         return url
 
     def worked(self, session: str) -> None:
@@ -56,8 +74,11 @@ class ProxyRotation:
         """Take a session's proxy away and let it rest. Returns how long until it can have one again; None: now."""
         now = self._clock.now()
         url = self._given.pop(session, None)
+        self._had[session] += 1
         if url is not None:
-            self._had[session] = self._had.get(session, 0) + 1
+            self._used[url] -= 1
+            if not self._used[url]:
+                del self._used[url]
             rest = self._resting.setdefault(url, _Resting())
             if rest.until <= now:  # else another session has found out already
                 rest.failures += 1
@@ -69,11 +90,20 @@ class ProxyRotation:
 
     def _choose(self, session: str) -> str | None:
         if self._function is not None:
-            return self._function(session, self._had.get(session, 0))
+            return self._asked(self._function, session)
         now = self._clock.now()
-        used = Counter(self._given.values())
         awake = [url for url in self._urls if self._rests_until(url) <= now] or self._urls
-        return min(awake, key=used.__getitem__, default=None)
+        return min(awake, key=self._used.__getitem__, default=None)
+
+    def _asked(self, function: ProxyFunction, session: str) -> str | None:
+        try:
+            url = function(session, self._had[session])
+            if url is not None:
+                check_proxy(url)
+        except Exception as error:  # noqa: BLE001 - the user's code may raise anything
+            what = f"raises {type(error).__name__}" if not isinstance(error, ValueError) else f"gives no proxy: {error}"
+            raise ProxyFailed(f"the function that gives session {session!r} its proxy {what}") from None
+        return url
 
     def _rests_until(self, url: str) -> float:
         return self._resting[url].until if url in self._resting else 0.0

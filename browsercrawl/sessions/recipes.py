@@ -17,7 +17,6 @@ from browsercrawl.errors import (
     ContextBroken,
     LoginFailed,
     NetworkFailed,
-    PageCrashed,
 )
 from browsercrawl.ports import Glance, PagePort, Presence
 from browsercrawl.redaction import redact_text
@@ -30,12 +29,14 @@ EMPTIED_S = 2.0
 """A field that was filled in and has been empty for so long belongs to a form that came back: the login was refused."""
 CALL_LIMIT_S = 5.0
 """One look at a page; it is taken again until the login's own limit."""
+LAST_LOOK_S = 0.5
+"""A look that begins at the deadline gets so long."""
 CANCEL_GRACE_S = 0.5
 """User code past its limit gets so long to clean up after its cancellation."""
 PICTURE_LIMIT_S = 3.0
 
 _TITLE_LENGTH_MAX = 100
-_LOST = (BrowserCrashed, ContextBroken, PageCrashed)
+_LOST = (BrowserCrashed, ContextBroken)
 """Not the login's fault: it is tried again as if nothing had been."""
 
 
@@ -81,12 +82,21 @@ class LoginAttempt:
         who: the session.
         clock: what the limit runs on.
         function: the user's own way, for a login without recipe.
+        deaf: gets what still runs in spite of its cancellation.
     """
 
     def __init__(
-        self, page: PagePort, login: Login, *, who: LoginSession, clock: Clock, function: LoginFunction | None
+        self,
+        page: PagePort,
+        login: Login,
+        *,
+        who: LoginSession,
+        clock: Clock,
+        function: LoginFunction | None,
+        deaf: "set[asyncio.Task[None]] | None" = None,
     ) -> None:
         self._page = page
+        self._deaf = set() if deaf is None else deaf
         self._login = login
         self._who = who
         self._clock = clock
@@ -98,7 +108,7 @@ class LoginAttempt:
 
         Raises:
             LoginFailed: it did not work; with a picture of the page, if one could be taken.
-            BrowserCrashed, ContextBroken, PageCrashed: the page was lost on the way.
+            BrowserCrashed, ContextBroken: the page was lost on the way.
         """
         failure: BrowsercrawlError | None = None
         try:
@@ -158,12 +168,12 @@ class LoginAttempt:
             if number > 1 and await self._shows(recipe.success, glance.url, watch.success_in(glance.found)):
                 return True
             self._refuse_if_refused(watch, glance.found, url=glance.url, title=glance.title)
-            if self._left_s(last=True) <= 0:
+            if self._is_late:
                 raise LoginFailed(
                     f"step {number}: no {first} at {shown(glance.url)} ({_quoted(glance.title)}); "
                     "the form has changed, or it asks for something else, such as a captcha"
                 )
-            await self._clock.sleep(LOOK_EVERY_S)
+            await self._pause()
 
     async def _wait_for_success(self, recipe: FormLogin, filled: list[str]) -> None:
         watch = _Watch(recipe, filled)
@@ -172,12 +182,12 @@ class LoginAttempt:
             if await self._shows(recipe.success, glance.url, watch.success_in(glance.found)):
                 return
             self._refuse_if_refused(watch, glance.found, url=glance.url, title=glance.title)
-            if self._left_s(last=True) <= 0:
+            if self._is_late:
                 raise LoginFailed(
                     f"the sign of success did not show within {self._login.timeout_s:g} s; the page is "
                     f"{shown(glance.url)} ({_quoted(glance.title)})"
                 )
-            await self._clock.sleep(LOOK_EVERY_S)
+            await self._pause()
 
     def _refuse_if_refused(self, watch: "_Watch", found: tuple[Presence, ...], *, url: str, title: str) -> None:
         if watch.failure_in(found):
@@ -192,11 +202,11 @@ class LoginAttempt:
             return False
         if sign.cookie is None:
             return True
-        cookies = await self._page.context.cookies(limit_s=min(CALL_LIMIT_S, self._left_s()))
+        cookies = await self._page.context.cookies(limit_s=self._look_s)
         return sign.cookie in {cookie["name"] for cookie in cookies}
 
     async def _glance(self, selectors: list[str]) -> Glance:
-        return await self._page.glance(selectors, limit_s=min(CALL_LIMIT_S, self._left_s()))
+        return await self._page.glance(selectors, limit_s=self._look_s)
 
     # --- others ------------------------------------------------------------------------------------------------------
 
@@ -224,7 +234,9 @@ class LoginAttempt:
         finally:
             if not task.done():
                 task.cancel()
-                await self._ends_within(task, CANCEL_GRACE_S)
+                if not await self._ends_within(task, CANCEL_GRACE_S):
+                    self._deaf.add(task)
+                    task.add_done_callback(self._forget)
         if task.cancelled():
             raise LoginFailed(f"{name} was cancelled from inside")
         error = task.exception()
@@ -248,11 +260,28 @@ class LoginAttempt:
         except BrowsercrawlError:
             return None
 
-    def _left_s(self, *, last: bool = False) -> float:
+    def _forget(self, task: "asyncio.Task[None]") -> None:
+        self._deaf.discard(task)
+        if not task.cancelled():
+            task.exception()  # retrieved, so that asyncio does not report it a second time
+
+    def _left_s(self) -> float:
         left = self._deadline - self._clock.now()
-        if left <= 0 and not last:
+        if left <= 0:
             raise LoginFailed(f"it was not done within {self._login.timeout_s:g} s")
         return left
+
+    @property
+    def _is_late(self) -> bool:
+        return self._clock.now() >= self._deadline
+
+    @property
+    def _look_s(self) -> float:
+        """The limit of one look: the last one begins at the deadline, so that its failure can say what is there."""
+        return max(LAST_LOOK_S, min(CALL_LIMIT_S, self._deadline - self._clock.now()))
+
+    async def _pause(self) -> None:
+        await self._clock.sleep(min(LOOK_EVERY_S, max(0.0, self._deadline - self._clock.now())))
 
 
 class _Watch:

@@ -54,10 +54,16 @@ class Roster:
         if session is None:
             session = self._own[key] = Session(SessionProfile.model_construct(name=key), is_own=True)
             if len(self._own) > OWN_SESSIONS_MAX:
-                self._own.popitem(last=False)
+                self._forget_one()
         else:
             self._own.move_to_end(key)
         return session
+
+    def _forget_one(self) -> None:
+        """Forget the session that was not used for longest; never one that is held, or requests wait for it in vain."""
+        free = (key for key, each in self._own.items() if each.phase is Phase.IN and each.reopens_at is None)
+        if (oldest := next(free, None)) is not None:
+            del self._own[oldest]
 
     def claims_max(self, key: str) -> int | None:
         """Return how many requests of a session may be claimed at once. May be called in any thread."""
@@ -92,7 +98,8 @@ class Roster:
         session = self._ruled(request) or self._inherited(parent) or self._made_for(request)
         if session == request.session:
             return request
-        return Request(**{**dict(request), "session": session})
+        given = {name: getattr(request, name) for name in request.model_fields_set}
+        return Request(**{**given, "session": session})
 
     def admits(self, request: Request) -> bool:
         """Tell whether the request's session may go there."""

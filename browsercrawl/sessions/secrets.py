@@ -1,10 +1,12 @@
 """The secrets of a login: where they come from, and how they are kept out of what is said about it."""
 
 import os
+import re
 import stat
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 from pydantic import SecretStr
 
@@ -12,6 +14,7 @@ from browsercrawl.config import Credentials
 from browsercrawl.errors import ConfigError, LoginFailed
 from browsercrawl.redaction import REDACTED, redact_text
 
+_MARK = re.compile(r"\{(username|password|totp)\}")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _FILE_BYTES_MAX = 65_536
 _SHORTEST = 4
@@ -51,14 +54,14 @@ class Secrets:
         Raises:
             LoginFailed: it asks for what was not given.
         """
-        for name in ("username", "password", "totp"):
-            mark = f"{{{name}}}"
-            if mark not in template:
-                continue
+
+        def value(mark: re.Match[str]) -> str:
+            name = mark[1]
             if not getattr(self, name):
-                raise LoginFailed(f"the login asks for {mark}, and its credentials have none")
-            template = template.replace(mark, self.code(now) if name == "totp" else getattr(self, name))
-        return template
+                raise LoginFailed(f"the login asks for {mark[0]}, and its credentials have none")
+            return self.code(now) if name == "totp" else str(getattr(self, name))
+
+        return _MARK.sub(value, template)  # one pass: what is filled in may itself look like a mark
 
     def code(self, now: float | None = None) -> str:
         """Return the one-time password of this moment (RFC 6238).
@@ -88,7 +91,8 @@ class Secrets:
         """Return a message without these secrets, nor any other that a rule can see."""
         for secret in (self.password, self.totp):
             if len(secret) >= _SHORTEST:
-                text = text.replace(secret, REDACTED)
+                for spelling in (secret, quote(secret), quote(secret, safe=""), quote_plus(secret)):
+                    text = text.replace(spelling, REDACTED)
         return redact_text(text)
 
 

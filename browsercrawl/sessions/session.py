@@ -58,12 +58,14 @@ class Session:
         is_known: whether it has been looked whether a state is stored.
         epoch: number of the login it is in; grows with each.
         accepted: visits that were accepted since that login.
-        logins_in_vain: logins in a row after which none was.
+        is_fresh: that login was made here, not restored from an earlier process.
+        logins_in_vain: logins made here, in a row, after which none was.
         failed_tries: logins in a row that failed.
         reopens_at: held until this instant, on the clock of the run; None: it is not held.
         reason: why it is paused.
         unsaved: visits since the last save.
-        incarnation: grows when it is replaced by another of its name.
+        incarnation: grows when what its context holds is not to be kept: another has its name, or a newer state came.
+        proxies: how many it had before its present one.
     """
 
     def __init__(self, profile: SessionProfile, *, is_own: bool) -> None:
@@ -74,12 +76,15 @@ class Session:
         self.is_known = False
         self.epoch = 0
         self.accepted = 0
+        self.is_fresh = False
         self.logins_in_vain = 0
         self.failed_tries = 0
         self.reopens_at: float | None = None
         self.reason: str | None = None
         self.unsaved = 0
         self.incarnation = 0
+        self.proxies = 0
+        self._paused_from = Phase.OUT
         self._phase = Phase.OUT if profile.login is not None else Phase.IN
 
     @property
@@ -111,8 +116,10 @@ class Session:
 
     def logged_in(self, at: datetime) -> None:
         """The login worked."""
-        self._transition(Phase.IN)
+        if self._phase is Phase.LOGGING_IN:  # else it was paused meanwhile, and stays so
+            self._transition(Phase.IN)
         self.epoch += 1
+        self.is_fresh = True
         self.accepted = 0
         self.failed_tries = 0
         self.health.logins += 1
@@ -121,12 +128,13 @@ class Session:
     def restored(self, state: SessionState) -> None:
         """A state was found that may still hold: the first visit will tell."""
         self.state, self.epoch = state, state.epoch
+        self.health.last_login = state.logged_in_at
         if self._phase is Phase.OUT:
             self._transition(Phase.IN)
 
     def login_failed(self) -> None:
         """The login did not work."""
-        self._transition(Phase.OUT)
+        self.login_interrupted()
         self.failed_tries += 1
 
     def login_interrupted(self) -> None:
@@ -138,7 +146,7 @@ class Session:
         """A page shows that it is logged out. Returns whether that is news."""
         if self._phase is not Phase.IN or self.profile.login is None:
             return False
-        self.logins_in_vain = 0 if self.accepted else self.logins_in_vain + 1
+        self.logins_in_vain = self.logins_in_vain + 1 if self.is_fresh and not self.accepted else 0
         self._transition(Phase.OUT)
         return True
 
@@ -156,17 +164,19 @@ class Session:
         """It cannot go on. Returns whether that is new."""
         if self._phase is Phase.PAUSED:
             return False
+        self._paused_from = Phase.IN if self._phase is Phase.IN else Phase.OUT
         self._transition(Phase.PAUSED)
         self.reason, self.reopens_at = reason, None
         return True
 
     def unpause(self) -> None:
-        """Another run begins: it may try again."""
+        """Another run begins: it may try again, and is counted anew."""
+        self.health = Health(last_login=self.health.last_login)
         self.reopens_at = None
         self.failed_tries = self.logins_in_vain = 0
         if self._phase is Phase.PAUSED:
             self.reason = None
-            self._transition(Phase.OUT if self.profile.login is not None else Phase.IN)
+            self._transition(self._paused_from)
 
     def replace(self) -> None:
         """Forget who it was: a new one has its name."""

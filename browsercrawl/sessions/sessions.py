@@ -6,7 +6,14 @@ from pathlib import Path
 
 from browsercrawl.clock import Clock
 from browsercrawl.config import LoggedOut, SessionsConfig
-from browsercrawl.errors import BrowsercrawlError, ConfigError, LoginFailed
+from browsercrawl.errors import (
+    BrowsercrawlError,
+    BrowserError,
+    ConfigError,
+    DeadlineExceeded,
+    LoginFailed,
+    NetworkFailed,
+)
 from browsercrawl.events import Emit, SessionProxyChanged
 from browsercrawl.ports import ContextOptions
 from browsercrawl.sessions.checks import PageCheck
@@ -84,6 +91,7 @@ class Sessions:
 
     async def close(self) -> None:
         """End what is left, after the pool's end."""
+        await self._logins.close()
         await self.keeper.close()
 
     def check_of(self, session: Session) -> PageCheck | None:
@@ -91,7 +99,8 @@ class Sessions:
         login = session.profile.login
         check = PageCheck(
             session.name,
-            signs=login.signs if login is not None else LoggedOut(),
+            signs=login.logged_out if login is not None else LoggedOut(),
+            form_url=login.form_url if login is not None else None,
             blocked=self.roster.config.blocked,
             function=self._code.logged_out_of(session.name) if login is not None else None,
         )
@@ -116,7 +125,8 @@ class Sessions:
     def visited(self, session: Session, error: BrowsercrawlError | None) -> None:
         """A visit has come to its end."""
         session.visited(succeeded=error is None)
-        if error is None and self._proxy_failures.pop(session.name, None) is not None:
+        has_answer = not isinstance(error, NetworkFailed | DeadlineExceeded | BrowserError)
+        if has_answer and self._proxy_failures.pop(session.name, None) is not None:
             self._proxies.worked(session.name)
 
     def is_replaceable(self, session: Session) -> bool:
@@ -127,6 +137,7 @@ class Sessions:
         """The site refuses a session: another takes its name if the engine made it; its proxy is banned in any case."""
         if self.roster.has_proxies or session.profile.proxy is not None:
             self._proxies.failed(session.name, own=session.own_proxy)
+            session.proxies += 1
         if session.is_own:
             self.keeper.retire(session, reason)
         else:
@@ -136,6 +147,7 @@ class Sessions:
         """A session's proxy failed: it gets another, waits until one has rested, or is paused at last."""
         failures = self._proxy_failures[session.name] = self._proxy_failures.get(session.name, 0) + 1
         again_in_s = self._proxies.failed(session.name, own=session.own_proxy)
+        session.proxies += 1
         self._emit(SessionProxyChanged(session=session.name, reason=reason, again_in_s=again_in_s))
         if failures >= PROXY_FAILURES_MAX:
             self._logins.pause(session, f"{failures} proxies in a row failed; the last: {reason}")

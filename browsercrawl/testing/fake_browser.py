@@ -281,11 +281,11 @@ class FakeKeeper:
         """Return the session's terms."""
         return self.own.get(session, SessionTerms())
 
-    async def revive(self, session: str) -> ContextOptions:
-        """Return options that bring the saved cookies back."""
+    async def revive(self, session: str, *, private: bool = False) -> ContextOptions:
+        """Return options that bring the saved cookies back, unless the context is a private one."""
         if self.error is not None:
             raise self.error
-        jar = self.saved.get(session)
+        jar = None if private else self.saved.get(session)
         return ContextOptions(extra={"storage_state": {"cookies": list(jar.values())}} if jar is not None else {})
 
     async def hibernate(self, session: str, context: ContextPort, *, options: ContextOptions, limit_s: float) -> None:

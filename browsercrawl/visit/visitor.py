@@ -114,7 +114,7 @@ class Visitor:
     def __init__(self, *, clock: Clock, emit: Emit) -> None:
         self._clock = clock
         self._emit = emit
-        self._running: dict[asyncio.Task[None], str] = {}
+        self._running: dict[asyncio.Task[Any], str] = {}
         self._recent: set[str] = set()
         self._markdown = MarkdownWriter()
 
@@ -228,6 +228,8 @@ class Visitor:
 
         name = getattr(function, "__qualname__", repr(function))
         task = asyncio.create_task(run(), name=f"check {name}")
+        self._running[task] = f"check {name}"
+        task.add_done_callback(self._forget)
         try:
             if not await self._ends_within(task, limit_s):
                 raise HandlerFailed(f"{name} did not tell within {limit_s:g} s whether the session is logged out")
@@ -341,7 +343,7 @@ class Visitor:
             timer.cancel()
         return task.done()
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
         self._running.pop(task, None)
         if not task.cancelled():
             task.exception()  # retrieved, so that asyncio does not report it a second time

@@ -1,9 +1,10 @@
 """The README's Python examples run as they are written, against the demo shop."""
 
+import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,14 @@ def site() -> Iterator[DemoSite]:
         yield site
 
 
-def run_example(code: str, site: DemoSite, *, cwd: Path | None = None) -> str:
+def run_example(
+    code: str, site: DemoSite, *, cwd: Path | None = None, environment: Mapping[str, str] | None = None
+) -> str:
     """Run an example in a process of its own, with the shop in place of example.com; return what it printed."""
     code = code.replace("https://example.com", site.url)
     command = [sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, cwd=cwd)
+    env = {**os.environ, **(environment or {})}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, cwd=cwd, env=env)
     assert done.returncode == 0, done.stderr
     assert done.stderr == "", "an example must not complain"
     return done.stdout
@@ -46,10 +50,16 @@ def test_readme_handler_example_visits_every_product_of_the_category(site: DemoS
     assert run_example(EXAMPLES[1], site) == f"{succeeded} 0 {sold_out}\n"
 
 
-def test_readme_session_example_visits_once_per_session(site: DemoSite) -> None:
-    """The same URL in two sessions is two requests."""
-    lines = run_example(EXAMPLES[2], site).splitlines()
-    assert sorted(line.split()[0] for line in lines) == ["alice", "bob"]
+def test_readme_login_example_sees_each_account(site: DemoSite, tmp_path: Path) -> None:
+    """Each session is logged in as its own account; started again, nobody has to log in."""
+    code = EXAMPLES[2].replace("/login", "/members/login").replace("/orders", "/members/")
+    code = code.replace('"alice"', '"member-0"').replace('"bob"', '"member-1"')
+    names = ("member-0", "member-1")
+    environment = {f"PASSWORD_OF_{name.upper()}": site.password(name) for name in names}
+    for _ in range(2):
+        lines = sorted(run_example(code, site, cwd=tmp_path, environment=environment).splitlines())
+        assert lines == [f"{name} succeeded Page 0 of {name}" for name in names]
+    assert site.members.logins == {"member-0": 1, "member-1": 1}
 
 
 def test_readme_dispatcher_example_prints_status_and_result(site: DemoSite) -> None:

@@ -288,7 +288,8 @@ def test_doctor_json_tells_every_check(run: Callable[..., subprocess.CompletedPr
     diagnosis = json.loads(done.stdout)
     assert diagnosis["usable"] is True
     assert [check["name"] for check in diagnosis["checks"]] == [
-        "Python", "system", "Playwright", "open files", "memory", "shared memory", "browser", "sandbox", "test page",
+        "Python", "system", "Playwright", "open files", "memory", "shared memory", "sessions", "browser", "sandbox",
+        "test page",
     ]  # fmt: skip
     assert {check["state"] for check in diagnosis["checks"]} <= {"ok", "warn"}
 

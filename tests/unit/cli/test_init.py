@@ -8,8 +8,11 @@ import pytest
 from browsercrawl.cli import main
 from browsercrawl.cli.init import EXAMPLE
 from browsercrawl.config.job import Job, JobFile
+from browsercrawl.config.job_sessions import LoginPart, ProfilePart
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "jobs.md"
+
+ENVIRONMENT = {"PROXY": "http://p:1", "ALICE_PASSWORD": "x", "PROXY_PASSWORD": "x", "STATE_KEY": "x"}
 
 _COMMENTED_FIELD = re.compile(r"^( *)# ( *(?:- )?[a-z_{]+:.*)$", re.MULTILINE)
 
@@ -30,12 +33,14 @@ def test_init_writes_an_example_that_can_be_run(
 def test_init_example_is_valid_with_every_comment_taken_in() -> None:
     """What stands there as a suggestion works when its # is removed; every field of a job is shown."""
     text = _COMMENTED_FIELD.sub(r"\1\2", EXAMPLE)
-    job = JobFile.read(text, name="crawl.yaml", base=Path("/")).resolve({"PROXY": "http://p:1"})
+    job = JobFile.read(text, name="crawl.yaml", base=Path("/")).resolve(ENVIRONMENT)
     for name, part in job:
-        if name not in {"base", "rules", "handlers", "on_failed", "sinks"}:
+        if name not in {"base", "rules", "handlers", "on_failed", "sinks", "sessions"}:
             assert part.model_fields_set == set(type(part).model_fields), name
     assert job.model_fields_set == set(Job.model_fields)
     assert set(job.handlers) == {"default", "product"}
+    (profile,) = job.config(Path("x")).sessions.profiles
+    assert profile.account_name == "alice"
 
 
 def test_init_existing_file_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,19 +78,20 @@ def test_document_examples_are_valid_jobs() -> None:
     """Every YAML text in `docs/jobs.md` is a job, or part of one, that is accepted."""
     texts = re.findall(r"```yaml\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     assert len(texts) >= 5
-    environment = {"PROXY": "http://p:1"}
     for text in texts:
         whole = text if re.search(r"^seeds:", text, re.MULTILINE) else f"seeds: {{file: urls.txt}}\n{text}"
         if "handler: " in text and "handlers:" not in text:
             whole += "\nhandlers: {product: 'shop:product'}\n"
-        JobFile.read(whole, name="jobs.md", base=Path("/")).resolve(environment).config(Path("x"))
+        JobFile.read(whole, name="jobs.md", base=Path("/")).resolve(ENVIRONMENT).config(Path("x"))
 
 
 def test_document_names_every_field_and_no_other() -> None:
     """The table of fields is complete."""
     text = DOCUMENT.read_text(encoding="utf-8")
     job = JobFile.read("seeds: {file: x}", name="x", base=Path("/")).resolve({})
-    sections = ("seeds", "visit", "links", "limits", "pace", "browser", "output")
+    sections = ("seeds", "visit", "links", "limits", "pace", "browser", "sessions", "output")
     fields = {f"{part}.{leaf}" for part in sections for leaf in type(getattr(job, part)).model_fields}
     assert set(re.findall(r"^\| `([a-z]+\.[a-z_]+)`", text, re.MULTILINE)) == fields
+    own = {*ProfilePart.model_fields, *(f"login.{name}" for name in LoginPart.model_fields)}
+    assert set(re.findall(r"^\| `\.([a-z_.]+)`", text, re.MULTILINE)) == own
     assert [name for name in Job.model_fields if f"`{name}`" not in text and f"`{name}." not in text] == []

@@ -134,6 +134,42 @@ def test_load_what_is_not_as_needed_names_its_place(load: Callable[[str], UserCo
         load(lines)
 
 
+PROFILE = "sessions: {profiles: {a: {account: x, login: "
+
+
+def test_load_session_functions_by_the_sessions_that_name_them(load: Callable[[str], UserCode]) -> None:
+    """What logs a session in, what tells that it is logged out, and what gives proxies."""
+    code = load(
+        f"{PROFILE}{{function: 'code:page', logged_out: {{function: 'code:failed'}}}}}}}}, proxy: 'code:plain'}}"
+    )
+    assert (set(code.logins), set(code.logged_out)) == ({"a"}, {"a"})
+    assert code.proxy is not None
+    assert code.proxy.__name__ == "plain"
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (
+            PROFILE + "{function: 'code:plain'}}}}",
+            r"line 2, sessions\.profiles\.a\.login\.function: \w+:plain must be an",
+        ),
+        (
+            PROFILE + "{function: 'code:page', logged_out: {function: 'code:number'}}}}}",
+            r"sessions\.profiles\.a\.login\.logged_out\.function: \w+:number must be an `async def`",
+        ),
+        ("sessions: {proxy: 'code:page'}", r"sessions\.proxy: \w+:page must be a plain function"),
+        ("sessions: {proxy: 'code:number'}", r"sessions\.proxy: \w+:number must be a plain function"),
+    ],
+)
+def test_load_wrong_function_for_a_session_names_its_place(
+    load: Callable[[str], UserCode], lines: str, told: str
+) -> None:
+    """It is found before the first login, not at it."""
+    with pytest.raises(ConfigError, match=told):
+        load(lines)
+
+
 def test_importable_folder_is_taken_back(tmp_path: Path) -> None:
     """A run leaves the program's module path as it was."""
     before = list(sys.path)

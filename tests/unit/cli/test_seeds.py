@@ -6,13 +6,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from browsercrawl.cli.arguments import BadUsage
-from browsercrawl.cli.seeds import open_urls
+from browsercrawl.cli.seeds import OwnedSeeds, open_urls
 from browsercrawl.cli.streams import write_all
-from browsercrawl.crawler.inputs import Pipe
+from browsercrawl.config import LinksConfig
+from browsercrawl.crawler.inputs import JobSeeds, Pipe
+from browsercrawl.errors import InputError
+from browsercrawl.request import Request
 
 
 @contextmanager
@@ -102,3 +106,20 @@ async def test_write_all_waits_for_a_slow_reader_and_writes_files(tmp_path: Path
     await write_all(file, data)
     os.close(file)
     assert (tmp_path / "file").read_bytes() == data
+
+
+def test_owned_seeds_belong_to_the_session_unless_they_name_one() -> None:
+    """Marks stay, what is no URL stays a failure, and the addresses that are the same page stay the same."""
+    urls: list[Any] = ["http://a.test/#x", {"url": "http://a.test/b", "session": "bob"}, "nonsense"]
+    seeds = OwnedSeeds(JobSeeds(urls=urls), session="alice", links=LinksConfig(keep_fragments=True))
+
+    async def read() -> None:
+        (batch,) = [batch async for batch in seeds.batches(None)]
+        (plain,) = [batch async for batch in JobSeeds(urls=urls).batches(None)]
+        assert batch.mark == plain.mark
+        mine, theirs, wrong = batch.seeds
+        assert mine == Request(url="http://a.test/#x", session="alice", keep_fragment=True)
+        assert theirs == Request(url="http://a.test/b", session="bob")
+        assert isinstance(wrong, InputError)
+
+    asyncio.run(read())

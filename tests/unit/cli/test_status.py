@@ -254,3 +254,42 @@ def test_run_commands_what_is_no_run_is_told_in_one_line(
     assert out == ""
     assert told in err
     assert err.count("\n") == 1
+
+
+SESSIONS = json.dumps(
+    {
+        "at": "2026-11-21T05:14:26+00:00",
+        "sessions": [
+            {"session": "bob", "phase": "paused", "reason": "session 'bob': the site refuses the login"},
+            {"session": "eve", "phase": "paused", "reason": "5 proxies in a row failed"},
+            {"session": "alice", "phase": "in", "pages": 7, "logins": 1, "state_age_s": 5.0},
+        ],
+    }
+)
+
+
+def test_status_tells_how_sessions_do_and_which_command_helps(
+    make_run: MakeRun, results: list[Result], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The paused ones with why; a login is offered for those that have one; ages go on after the process has ended."""
+    profiles = {"alice": {"login": {}}, "bob": {"login": {"state": "x"}}, "eve": {}}
+    job = json.dumps({"base": "/", "sessions": {"profiles": profiles}})
+    notes = {"sessions": SESSIONS, "job": job, "finish_reason": "sessions_paused"}
+    run = make_run(results, waiting=2, notes=notes)
+    told = _told(run, capsys)
+    assert [(each["session"], each["phase"], each["pages"]) for each in told["sessions"]] == [
+        ("bob", "paused", 0), ("eve", "paused", 0), ("alice", "in", 7),
+    ]  # fmt: skip
+    since_s = (datetime.now(UTC) - datetime(2026, 11, 21, 5, 14, 26, tzinfo=UTC)).total_seconds()
+    assert told["sessions"][2]["state_age_s"] == pytest.approx(since_s + 5, abs=60)
+    assert told["log_in"] == [f"browsercrawl login {run} bob"]
+    assert main(["status", str(run)]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for words in ("ended early (sessions paused)", "session 'bob' is paused: the site refuses", "5 proxies in a row"):
+        assert words in text
+
+
+@pytest.mark.parametrize("noted", ["", "{", "[]", '{"sessions": 3}', '{"at": "x", "sessions": [{"x": 1}]}'])
+def test_status_note_of_another_version_is_passed_over(make_run: MakeRun, noted: str) -> None:
+    """What cannot be understood is left out; the rest is told."""
+    assert Watch(make_run(notes={"sessions": noted})).look().sessions == ()

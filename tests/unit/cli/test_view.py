@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 
 from browsercrawl.cli.drawing import LiveDisplay, LiveView, print_run, watch_run
+from browsercrawl.cli.foreground import paused_lines
 from browsercrawl.cli.view import Frame, InputRead, RunStatus, View, notice_of, retriable, run_line, status_line
 from browsercrawl.errors import Disposition, ErrorKind
-from browsercrawl.events import Status
+from browsercrawl.events import SessionHealth, Status
 from browsercrawl.events import models as events
 from browsercrawl.result import ErrorInfo, Outcome, Result
 
@@ -199,3 +200,65 @@ def test_run_line_is_one_line() -> None:
     assert run_line(RunStatus(**RUN)) == (
         "[12 min 14 s] killed: 1,177 done, 24 failed, 3 skipped, 16 active, 668 queued"
     )
+
+
+SESSIONS = [
+    SessionHealth(session=f"s{number}", phase="paused" if number < 2 else "in", pages=number, reason="\x1b[2J")
+    for number in range(50)
+]
+
+
+def test_live_view_and_status_line_tell_of_requests_that_wait_for_their_session() -> None:
+    """A crawl that seems to stand still says what it waits for; those requests count among the known ones."""
+    status = STATUS.model_copy(update={"parked": 40, "sessions_paused": 1})
+    frame = View("x").frame(status)
+    assert frame.known == View("x").frame(STATUS).known + 40
+    text = "\n".join(_drawn(frame, 140))
+    for told in (text, status_line(frame)):
+        assert "40 waiting for their session" in told
+        assert "1 session paused" in told
+
+
+def test_notice_of_session_that_fails_says_so_once() -> None:
+    """A failed login, and that the session waits for its user: in words, and without its name twice."""
+    message = "session 'bob': the site refuses the login"
+    failed = events.SessionLoginFailed(
+        session="bob", kind=ErrorKind.LOGIN_FAILED, message=message, tries=1, again_in_s=5
+    )
+    assert notice_of(failed) == f"{message}; again in 5.0 s"
+    assert notice_of(failed.model_copy(update={"again_in_s": None})) == ""
+    paused = events.SessionPaused(session="bob", reason=message)
+    assert notice_of(paused) == "session 'bob' is paused: the site refuses the login; its requests wait"
+
+
+def test_print_run_shows_twenty_sessions_the_paused_ones_with_why() -> None:
+    """However many there are the table stays short; whatever a site says cannot steer the terminal."""
+    more = {"sessions": SESSIONS, "log_in": ["browsercrawl login x s0"] * 5, "parked": 4}
+    text = _shown(RunStatus(**(RUN | more)), 110)
+    assert "s19 " in text
+    assert "s20 " not in text
+    assert "and 30 more" in text
+    assert "session 's1' is paused: \\x1b[2J" in text
+    assert "4 waiting for their session" in text
+    assert text.count("browsercrawl login x s0") == 3
+    assert "and 2 more" in text
+    assert "then go on with" in text
+
+
+@pytest.mark.parametrize("width", [30, 46, 60, 80, 200])
+def test_run_view_with_sessions_any_width_no_line_is_wider(width: int) -> None:
+    """A narrow terminal gets fewer columns."""
+    long = SessionHealth(
+        session="x" * 200, phase="paused", reason="y" * 300, last_login=RUN["started_at"], state_age_s=9
+    )
+    text = _shown(RunStatus(**(RUN | {"sessions": [long, *SESSIONS]})), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "\x1b" not in text
+
+
+def test_paused_lines_are_few_and_name_the_command() -> None:
+    """At the end of a run: why, and what to type; not fifty times."""
+    lines = paused_lines(SESSIONS[:2] * 3, logins={"s0"}, directory=Path("/runs/my run"))
+    assert lines[1] == "log it in with: browsercrawl login '/runs/my run' s0"
+    assert lines[2].startswith("session 's1' is paused: ")
+    assert lines[-1] == "and 3 more sessions; see browsercrawl status '/runs/my run'"

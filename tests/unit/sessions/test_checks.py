@@ -15,9 +15,12 @@ SITE = "http://site.test"
 
 def check(blocked: dict[str, Any] | None = None, **signs: Any) -> PageCheck:
     """Make a check of session `ann`."""
-    return PageCheck(
-        "ann", signs=LoggedOut.model_validate(signs), blocked=BlockedSigns.model_validate(blocked or {})
-    )
+    return PageCheck("ann", signs=LoggedOut.model_validate(signs), blocked=BlockedSigns.model_validate(blocked or {}))
+
+
+def formed(login: Login) -> PageCheck:
+    """Return the check that a login stands for."""
+    return PageCheck("ann", signs=login.logged_out, blocked=BlockedSigns(), form_url=login.form_url)
 
 
 def arrived(url: str = f"{SITE}/a", status: int | None = 200) -> Navigation:
@@ -96,20 +99,22 @@ async def test_look_sees_an_address_that_changed_after_arrival() -> None:
 
 
 def test_signs_default_to_the_address_of_the_login_form() -> None:
-    """Whoever ends at the form, with whatever query, is logged out; what begins alike is meant, too."""
+    """Whoever ends at the form, with whatever query, is logged out; other signs take the place of this one."""
     recipe = {"url": f"{SITE}/login?lang=de#x", "steps": [{"fields": {"#u": "{username}"}}], "success": {"cookie": "s"}}
     login = Login(recipe=FormLogin.model_validate(recipe))
-    assert login.signs == LoggedOut(url=f"{SITE}/login*")
-    assert Login(recipe=login.recipe, logged_out=LoggedOut(cookie="s")).signs == LoggedOut(cookie="s")
-    assert not Login().signs.is_given
+    for url in (f"{SITE}/login", f"{SITE}/login?next=/a", f"{SITE}/login#top"):
+        with pytest.raises(SessionExpired):
+            formed(login).look_at_address(url)
+    formed(login).look_at_address(f"{SITE}/orders?from=/login")
+    assert Login(recipe=login.recipe, logged_out=LoggedOut(cookie="s")).form_url is None
+    assert Login().form_url is None
 
 
 @pytest.mark.parametrize("form", [f"{SITE}/", f"{SITE}/?login"])
 def test_signs_default_does_not_take_every_page_for_the_form(form: str) -> None:
     """A form at the root of a site does not make all its pages those of a stranger."""
     recipe = {"url": form, "steps": [{"fields": {"#u": "{username}"}}], "success": {"cookie": "s"}}
-    signs = Login(recipe=FormLogin.model_validate(recipe)).signs
-    check(**signs.model_dump(exclude_none=True)).look_at_address(f"{SITE}/orders/17")
+    formed(Login(recipe=FormLogin.model_validate(recipe))).look_at_address(f"{SITE}/orders/17")
 
 
 def test_is_needed_only_where_there_is_something_to_look_at() -> None:

@@ -114,6 +114,12 @@ async def log_in(keeper: Keeper, session: Session, value: str) -> tuple[FakeCont
     return context, page, options
 
 
+def file_of(directory: Path) -> Path:
+    """Return the one state file in a directory."""
+    (file,) = directory.glob("ann-*.json")
+    return file
+
+
 def sid_in(options: ContextOptions) -> str | None:
     """Return the session cookie that a context is opened with."""
     cookies = options.extra.get("storage_state", {}).get("cookies", ())
@@ -154,7 +160,7 @@ async def test_keep_changed_cookie_is_written_and_an_unchanged_one_is_not(tmp_pa
     world = World(tmp_path)
     keeper, roster = world.keeper()
     context, page, _ = await log_in(keeper, session_of(roster), "one")
-    (file,) = tmp_path.glob("ann-*.json")
+    file = file_of(tmp_path)
     before = file.stat().st_mtime_ns
     await keeper.keep("ann", page, incarnation=0)
     assert file.stat().st_mtime_ns == before
@@ -273,7 +279,7 @@ async def test_look_up_damaged_file_raises_and_is_asked_again(tmp_path: Path) ->
     world = World(tmp_path)
     keeper, roster = world.keeper()
     await log_in(keeper, session_of(roster), "one")
-    (file,) = tmp_path.glob("ann-*.json")
+    file = file_of(tmp_path)
     good = file.read_bytes()
     file.write_bytes(good[:20])
     keeper, roster = world.keeper()
@@ -301,9 +307,7 @@ async def test_look_up_dead_state_only_tells_the_number_of_its_login(tmp_path: P
     assert (session.state, session.epoch, session.phase) == (None, 1, "out")
 
 
-async def test_save_login_full_disk_is_told_and_kept_in_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_save_login_full_disk_is_told_and_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A state that cannot be written is told of; the session goes on with what is in memory."""
     world = World(tmp_path / "file")
     (tmp_path / "file").write_text("no directory")
@@ -316,7 +320,7 @@ async def test_save_login_full_disk_is_told_and_kept_in_memory(
 
 
 async def test_revive_proxy_with_password_goes_through_a_relay() -> None:
-    """The browser gets the relay's address; the relay ends with the context, and the password is shown nowhere."""
+    """The browser gets the relay's address; the relay ends with the keeper, and the password is shown nowhere."""
     world = World()
     keeper, _ = world.keeper(proxies=["http://user:planted@127.0.0.1:8"])
     options = await keeper.revive("bob")
@@ -324,6 +328,8 @@ async def test_revive_proxy_with_password_goes_through_a_relay() -> None:
     assert "planted" not in repr((options, world.events, keeper))
     context, _ = await opened(options)
     await keeper.hibernate("bob", context, options=options, limit_s=1)
+    assert (await keeper.revive("bob")).extra["proxy"] == options.extra["proxy"]
+    await keeper.close()
     assert [relay.closed for relay in world.relays] == [True]
 
 
@@ -367,7 +373,7 @@ async def test_proxy_failure_is_told_by_its_code(error: Any, is_proxys: bool) ->
 
 
 async def test_proxy_failure_answer_that_came_through_is_not_the_proxys_doing() -> None:
-    """A relay may have noticed a failure of something the page embeds; an answer of the page itself came all the same."""
+    """A relay may have noticed a failure of what the page embeds; an answer of the page itself came all the same."""
     world = World()
     keeper, _ = world.keeper(proxies=["http://user:pw@127.0.0.1:8"])
     await keeper.revive("bob")

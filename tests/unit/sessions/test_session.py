@@ -15,7 +15,9 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 def member(**profile: Any) -> Session:
     """Return a session with a login."""
-    return Session(SessionProfile.model_validate({"name": "ann", "account": "ann", "login": {}, **profile}), is_own=False)
+    return Session(
+        SessionProfile.model_validate({"name": "ann", "account": "ann", "login": {}, **profile}), is_own=False
+    )
 
 
 def logged_in(**profile: Any) -> Session:
