@@ -1,11 +1,12 @@
 """Sessions: who a crawl is when it visits, how it proves that, and how it notices that it is not believed any more."""
 
 import re
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Discriminator, Field, SecretStr, Tag, field_validator, model_validator
 
 from browsercrawl.config.model import ConfigModel, Seconds, check_proxy
 from browsercrawl.request import SESSION_LENGTH_MAX
@@ -174,7 +175,22 @@ class StateLogin(ConfigModel):
     file: Path = Field(description="Of that state; mode 0600 if it is one of ours.")
 
 
-Recipe = Annotated[FormLogin | HttpLogin | StateLogin, Field(discriminator="kind")]
+def _kind_of(recipe: Any) -> str | None:
+    """Tell which recipe is meant, also where its kind is left out: each has a field that no other has."""
+    if not isinstance(recipe, Mapping):
+        return getattr(recipe, "kind", None)
+    own = {"steps": "form", "file": "state", "form": "http", "json_body": "http"}
+    return recipe.get("kind") or next((kind for field, kind in own.items() if field in recipe), None)
+
+
+Recipe = Annotated[
+    Annotated[FormLogin, Tag("form")] | Annotated[HttpLogin, Tag("http")] | Annotated[StateLogin, Tag("state")],
+    Discriminator(
+        _kind_of,
+        custom_error_type="recipe",
+        custom_error_message="a recipe has steps (a form), form or json_body (a request), or file (a saved state)",
+    ),
+]
 
 
 class LoggedOut(ConfigModel):

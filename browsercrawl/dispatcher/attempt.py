@@ -95,7 +95,7 @@ class Attempts:
         outcome: VisitOutcome | None = None
         try:
             plan = self._plan(claim.request)
-            await self._identities.prepare(claim.request)
+            before = await self._identities.prepare(claim.request)
             lease = await self._acquire(claim.request)
         except BrowsercrawlError as error:
             if disposition_of(error) is Disposition.STOP:
@@ -108,7 +108,7 @@ class Attempts:
         condemned: str | None = "cancelled"
         try:
             lease_s = self._w.clock.now() - asked_at
-            standing = self._identities.standing(claim.request, lease)
+            standing = self._identities.standing(claim.request, lease, before=before)
             outcome = await self._visit(claim, lease, plan, history)
             condemned = outcome.condemned
             history.add(claim, outcome, lease_s=lease_s)
@@ -164,7 +164,7 @@ class Attempts:
             # Whatever the visit saw, it saw it because its browser or its context was gone.
             lost.__cause__ = outcome.error
             return VisitOutcome(phase=outcome.phase, times=outcome.times, error=lost, condemned=lost.kind)
-        blamed = self._identities.blamed(request, outcome.error, since=began_at, history=history)
+        blamed = self._identities.blamed(request, outcome, lease=lease, since=began_at, history=history)
         return outcome if blamed is outcome.error else replace(outcome, error=blamed)
 
     async def _settle(

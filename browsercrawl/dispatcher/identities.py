@@ -29,6 +29,9 @@ from browsercrawl.visit import CapturedFile, Check, VisitOutcome
 PROXY_FAILURES_MAX = 3
 """What failed so often through proxies is taken for the target's doing, where Chromium cannot tell the two apart."""
 
+PROXY_REFUSES = 407
+"""No other server may answer so."""
+
 _TUNNEL_FAILED = "ERR_TUNNEL_CONNECTION_FAILED"
 
 
@@ -40,11 +43,13 @@ class Standing:
         epoch: number of its login.
         incarnation: which of those of its name.
         proxies: how many it had before.
+        is_fresh: it was logged in for this very visit.
     """
 
     epoch: int
     incarnation: int
     proxies: int
+    is_fresh: bool
 
 
 class Identities:
@@ -105,14 +110,23 @@ class Identities:
         session = self._roster.of(request.session_key)
         return self._sessions.check_of(session) if session is not None else None
 
-    def standing(self, request: Request, lease: Lease) -> Standing:
-        """Return what the request's session is now, as far as the lease's context goes."""
-        session = self._roster.of(request.session_key)
-        epoch = session.epoch if session is not None else 0
-        return Standing(epoch, incarnation=lease.options.incarnation, proxies=lease.options.proxies)
+    def standing(self, request: Request, lease: Lease, *, before: int) -> Standing:
+        """Return what the request's session is now, as far as the lease's context goes.
 
-    async def prepare(self, request: Request) -> None:
+        Args:
+            request: about to be visited.
+            lease: whose page it will be.
+            before: as `prepare` returned it.
+        """
+        session = self._roster.of(request.session_key)
+        epoch, logins = (session.epoch, session.health.logins) if session is not None else (0, 0)
+        return Standing(epoch, lease.options.incarnation, lease.options.proxies, is_fresh=logins > before)
+
+    async def prepare(self, request: Request) -> int:
         """Return when the request's session is logged in, as far as is known.
+
+        Returns:
+            How often it had logged in before.
 
         Raises:
             SessionError: it is not, and cannot be now.
@@ -120,10 +134,11 @@ class Identities:
         """
         session = self._roster.of(request.session_key)
         if session is None:
-            return
+            return 0
         self._told.setdefault(session.name, session.claims_max)
+        before = session.health.logins
         if session.phase is Phase.IN and session.is_known:
-            return
+            return before
         incarnation = session.incarnation
         try:
             await self._sessions.log_in(session, self._w.pool.acquire)
@@ -135,6 +150,7 @@ class Identities:
             if session.incarnation != incarnation:  # its state came from elsewhere
                 self._w.pool.recycle(session.name, "it was given another state")
             await self._tell(session)
+        return before
 
     async def unserved(self, request: Request, error: BrowsercrawlError) -> None:
         """Do for the session what it means that no page of it could be had."""
@@ -149,20 +165,26 @@ class Identities:
         await self._tell(session)
 
     def blamed(
-        self, request: Request, error: BrowsercrawlError, *, since: float, history: History
-    ) -> BrowsercrawlError:
+        self, request: Request, outcome: VisitOutcome, *, lease: Lease, since: float, history: History
+    ) -> BrowsercrawlError | None:
         """Return who is to blame for a failed visit: the session's proxy, if that has failed meanwhile.
 
         Args:
             request: that was visited.
-            error: as the visit saw it.
+            outcome: of the visit.
+            lease: whose page it was.
             since: when the visit began, by the event loop's clock.
             history: of the request.
         """
+        error = outcome.error
+        if error is None:
+            return None
         is_doubtful = isinstance(error, NetworkFailed) and error.code == _TUNNEL_FAILED
         if isinstance(error, SessionError) or (is_doubtful and history.proxy_failures >= PROXY_FAILURES_MAX):
             return error
-        why = self._sessions.keeper.proxy_failure(request.session_key, error, since=since)
+        why = self._sessions.keeper.proxy_failure(lease.options, error, since=since)
+        if why is None and outcome.navigation is not None and outcome.navigation.status == PROXY_REFUSES:
+            why = "the proxy refuses our user name and password" if "proxy" in lease.options.extra else None
         if why is None:
             return error
         history.proxy_failures += 1
@@ -188,8 +210,7 @@ class Identities:
         error, replaced = outcome.error, False
         has_same_proxy = standing.proxies == session.proxies
         if isinstance(error, SessionExpired):
-            if session.epoch == standing.epoch and session.is_fresh and not session.accepted:
-                history.logouts += 1
+            history.logouts += standing.is_fresh
             self._sessions.expired(session, epoch=standing.epoch, url=request.url, reason=error.message)
         elif isinstance(error, ProxyFailed):
             if has_same_proxy:

@@ -36,7 +36,7 @@ class History:
     Attributes:
         started_at: when its first visit began; None: no page was had yet.
         deaths_alone: how often the browser died while this request was visited alone.
-        logouts: how often its page showed a session as logged out that had been logged in just before.
+        logouts: how often its page showed its session as logged out that had been logged in for this very visit.
         proxy_failures: how often a proxy failed under it.
     """
 

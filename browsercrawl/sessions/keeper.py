@@ -203,18 +203,23 @@ class Keeper:
         session.replace()
         self._emit(SessionRetired(session=session.name, reason=reason))
 
-    def proxy_failure(self, session: str, error: BrowsercrawlError, *, since: float) -> str | None:
-        """Tell whether a visit failed because of the session's proxy, and how.
+    def proxy_failure(self, options: ContextOptions, error: BrowsercrawlError, *, since: float) -> str | None:
+        """Tell whether a visit, or a login, failed because of its context's proxy, and how.
 
         Args:
-            session: its key.
-            error: that the visit ended with.
+            options: with which the context was opened.
+            error: that it ended with.
             since: when it began, by the event loop's clock.
         """
-        url = self._network.proxies.present(session)
-        if url is None or not isinstance(error, NetworkFailed | DeadlineExceeded):
+        server = options.extra.get("proxy", {}).get("server")
+        if server is None:
             return None
-        if (relay := self._relays.get(url)) is not None:
+        if isinstance(error.__cause__, NetworkFailed):  # an answer 407 where none was expected looks like the site's
+            error = error.__cause__
+        if not isinstance(error, NetworkFailed | DeadlineExceeded):
+            return None
+        relay = next((relay for relay in self._relays.values() if relay.url == server), None)
+        if relay is not None:
             return relay.failure_since(since)
         if isinstance(error, NetworkFailed) and error.code in _PROXY_CODES:
             return f"the proxy does not serve: {error.code}"

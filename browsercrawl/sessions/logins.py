@@ -24,7 +24,7 @@ from browsercrawl.errors import (
 )
 from browsercrawl.events import Emit, SessionExpired, SessionLoggedIn, SessionLoginFailed, SessionLoginStarted
 from browsercrawl.events import SessionPaused as SessionPausedEvent
-from browsercrawl.ports import PagePort
+from browsercrawl.ports import ContextOptions, PagePort
 from browsercrawl.sessions.checks import LoggedOutFunction
 from browsercrawl.sessions.keeper import Keeper
 from browsercrawl.sessions.recipes import CANCEL_GRACE_S, LoginAttempt, LoginFunction, LoginSession
@@ -42,6 +42,10 @@ class Loan(Protocol):
     @property
     def page(self) -> PagePort:
         """The page."""
+
+    @property
+    def options(self) -> ContextOptions:
+        """With which its context was opened."""
 
     async def release(self, *, condemned: str | None = None) -> None:
         """Give it back."""
@@ -116,14 +120,10 @@ class Logins:
             return
         session.begin_login()
         self._emit(SessionLoginStarted(session=session.name, login=session.epoch + 1))
-        started_at, since = self._clock.now(), asyncio.get_running_loop().time()
+        started_at = self._clock.now()
         try:
             await self._log_in(session, lend)
-        except LoginFailed as error:
-            why = self._keeper.proxy_failure(session.name, error.network or error, since=since)
-            if why is not None:
-                session.login_interrupted()
-                raise ProxyFailed(f"logging in session {session.name!r}: {why}") from error
+        except LoginFailed:
             session.login_failed()
             raise
         except ConfigError as error:
@@ -186,7 +186,7 @@ class Logins:
         )
         loan = await lend(session.name)
         condemned: str | None = "cancelled"
-        deaf = len(self._deaf)
+        deaf, since = len(self._deaf), asyncio.get_running_loop().time()
         try:
             await loan.page.begin()
             function = self._code.login_of(session.name)
@@ -196,9 +196,14 @@ class Logins:
             with suppress(BrowserError, VisitError):  # its next page will tell
                 await self._keeper.save_login(session, loan.page)
             condemned = None
+        except LoginFailed as error:
+            condemned = error.kind if len(self._deaf) > deaf else None
+            why = self._keeper.proxy_failure(loan.options, error.network or error, since=since)
+            if why is not None:
+                raise ProxyFailed(f"logging in session {session.name!r}: {why}") from error
+            raise
         except BrowsercrawlError as error:
-            is_used = isinstance(error, BrowserError) or len(self._deaf) > deaf
-            condemned = error.kind if is_used else None
+            condemned = error.kind if isinstance(error, BrowserError) else None
             raise
         finally:
             await loan.release(condemned=condemned)

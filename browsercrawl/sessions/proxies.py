@@ -49,10 +49,6 @@ class ProxyRotation:
         """URLs that sessions have."""
         return self._used.keys()
 
-    def present(self, session: str) -> str | None:
-        """Return the proxy that a session has; None: none was given to it."""
-        return self._given.get(session)
-
     def of(self, session: str, *, own: str | None = None) -> str | None:
         """Return the proxy of a session; it keeps it. `own`: the one it was configured with.
 

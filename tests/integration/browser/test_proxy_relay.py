@@ -78,9 +78,16 @@ async def secure_url(tmp_path: Path) -> AsyncIterator[str]:
 
 
 async def load(page: PlaywrightPage, url: str) -> int | None:
-    """Visit a URL; return its status."""
-    await page.begin()
-    seen = await page.goto(url, wait_until="load", load_limit_s=LIMIT_S, limit_s=LIMIT_S)
+    """Visit a URL in another page of the same context; return its status.
+
+    As the pool does: in a page whose last navigation failed, Chromium may interrupt the next one.
+    """
+    fresh = await page.context.new_page(limit_s=LIMIT_S)
+    await fresh.begin()
+    try:
+        seen = await fresh.goto(url, wait_until="load", load_limit_s=LIMIT_S, limit_s=LIMIT_S)
+    finally:
+        await fresh.close(limit_s=LIMIT_S)
     return seen.status
 
 
@@ -163,7 +170,7 @@ async def test_relay_proxy_down_fails_the_navigation(
         assert "cannot be reached" in (relay.failure_since(began) or "")
 
 
-async def test_relay_proxy_that_recovers_serves_the_same_page(
+async def test_relay_proxy_that_recovers_serves_again(
     page: PlaywrightPage, relay: ProxyRelay, proxy: ForwardProxy, demo: DemoSite
 ) -> None:
     """Chromium keeps no grudge against a proxy whose failures it has seen."""

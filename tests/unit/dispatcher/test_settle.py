@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from browsercrawl.dispatcher.settle import Again, Extenuation, Finished, History, decide
+from browsercrawl.dispatcher.settle import LOGOUTS_MAX, Again, Extenuation, Finished, History, decide
 from browsercrawl.errors import (
     BrowserCrashed,
     BrowsercrawlError,
@@ -86,8 +86,10 @@ def test_decide_session_to_blame_costs_the_request_nothing(error: BrowsercrawlEr
 
 
 def test_decide_page_that_no_login_opens_fails() -> None:
-    """A page that shows its session as logged out right after each of two logins ends as failed."""
-    decision = decide(SessionExpired("out"), claim(1), attempts_max=3, history=History(logouts=2), deaths_max=3)
+    """A page that shows its session as logged out after one login and another ends as failed."""
+    decision = decide(
+        SessionExpired("out"), claim(1), attempts_max=3, history=History(logouts=LOGOUTS_MAX), deaths_max=3
+    )
     assert decision == Finished(Outcome.FAILED)
 
 

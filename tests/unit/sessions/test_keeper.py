@@ -366,18 +366,18 @@ async def test_revive_relay_that_cannot_start_is_the_proxys_failure() -> None:
 async def test_proxy_failure_is_told_by_its_code(error: Any, is_proxys: bool) -> None:
     """Only what Chromium calls a failure of the proxy is one, and only of a session that has a proxy."""
     keeper, _ = World().keeper(proxies=["http://127.0.0.1:8"])
-    await keeper.revive("bob")
-    assert (keeper.proxy_failure("bob", error, since=0.0) is not None) is is_proxys
+    options = await keeper.revive("bob")
+    assert (keeper.proxy_failure(options, error, since=0.0) is not None) is is_proxys
     plain, _ = World().keeper()
-    assert plain.proxy_failure("bob", error, since=0.0) is None
+    assert plain.proxy_failure(await plain.revive("bob"), error, since=0.0) is None
 
 
 async def test_proxy_failure_answer_that_came_through_is_not_the_proxys_doing() -> None:
     """A relay may have noticed a failure of what the page embeds; an answer of the page itself came all the same."""
     world = World()
     keeper, _ = world.keeper(proxies=["http://user:pw@127.0.0.1:8"])
-    await keeper.revive("bob")
+    options = await keeper.revive("bob")
     world.relays[0].failure = "does not answer"
     broken = NetworkFailed("x", code="ERR_EMPTY_RESPONSE")
-    assert keeper.proxy_failure("bob", broken, since=0.0) == "does not answer"
-    assert keeper.proxy_failure("bob", HttpRejected("HTTP 404"), since=0.0) is None
+    assert keeper.proxy_failure(options, broken, since=0.0) == "does not answer"
+    assert keeper.proxy_failure(options, HttpRejected("HTTP 404"), since=0.0) is None

@@ -27,6 +27,7 @@ class Loan:
     """A lent page that remembers how it came back."""
 
     page: FakePage
+    options: ContextOptions = field(default_factory=ContextOptions)
     released: list[str | None] = field(default_factory=list)
 
     async def release(self, *, condemned: str | None = None) -> None:
