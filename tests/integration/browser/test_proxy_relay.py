@@ -78,16 +78,9 @@ async def secure_url(tmp_path: Path) -> AsyncIterator[str]:
 
 
 async def load(page: PlaywrightPage, url: str) -> int | None:
-    """Visit a URL in another page of the same context; return its status.
-
-    As the pool does: in a page whose last navigation failed, Chromium may interrupt the next one.
-    """
-    fresh = await page.context.new_page(limit_s=LIMIT_S)
-    await fresh.begin()
-    try:
-        seen = await fresh.goto(url, wait_until="load", load_limit_s=LIMIT_S, limit_s=LIMIT_S)
-    finally:
-        await fresh.close(limit_s=LIMIT_S)
+    """Visit a URL; return its status."""
+    await page.begin()
+    seen = await page.goto(url, wait_until="load", load_limit_s=LIMIT_S, limit_s=LIMIT_S)
     return seen.status
 
 
@@ -98,9 +91,14 @@ def nowhere() -> str:
 
 
 async def code(page: PlaywrightPage, url: str) -> str:
-    """Return how Chromium names the failure to load a URL."""
+    """Return how Chromium names the failure to load a URL, in another page of the same context.
+
+    The pool does likewise: in a page whose last navigation failed, Chromium may interrupt the next one.
+    """
+    fresh = await page.context.new_page(limit_s=LIMIT_S)
     with pytest.raises(NetworkFailed) as caught:
-        await load(page, url)
+        await load(fresh, url)
+    await fresh.close(limit_s=LIMIT_S)
     assert "planted" not in caught.value.message
     return caught.value.code
 
