@@ -247,6 +247,8 @@ class Dispatcher:
         return self._w.pool.limit - len(self._visits)
 
     def _is_done(self, ready_in_s: float | None) -> bool:
+        if self._visits:
+            self._parked = 0
         if self._visits or self._suspects or self._wake.is_set():
             return False
         counts = self._w.frontier.counts()

@@ -260,3 +260,19 @@ def test_dispatcher_past_max_requests_every_task_has_a_skipped_result() -> None:
         later = [result.skip_reason for result in dispatcher.results()]
     assert sorted(map(str, first)) == ["None"] * 2 + ["max_requests"] * 118
     assert later == ["max_requests"]
+
+
+def test_dispatcher_results_end_when_only_a_paused_session_is_left() -> None:
+    """Tasks whose session cannot be logged in keep nobody waiting; the status tells, and others go on."""
+    recipe = {"url": f"{URL}login", "steps": [{"fields": {"#user": "{username}"}}], "success": {"selector": "#me"}}
+    login = {"recipe": recipe, "credentials": {"username": "ann"}, "timeout_s": 0.2, "tries": 1}
+    with dispatcher_of(sessions={"profiles": [{"name": "ann", "login": login}]}) as (dispatcher, _):
+        dispatcher.start()
+        for page in range(3):
+            dispatcher.add_task(Request(url=f"{URL}ann/{page}", session="ann"))
+            dispatcher.add_task(f"{URL}{page}")
+        assert Counter(result.session for result in dispatcher.results()) == {None: 3}
+        status = dispatcher.get_status()
+        assert (status.sessions_paused, status.parked, status.succeeded) == (1, 3, 3)
+        dispatcher.add_task(f"{URL}later")
+        assert [result.url for result in dispatcher.results()] == [f"{URL}later"]
