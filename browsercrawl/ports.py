@@ -59,7 +59,7 @@ class Snapshot:
 class ContextOptions:
     """How a session's context is opened. `extra` are Playwright's own `contextOptions`, already validated."""
 
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
     keep_tab_storage: bool = False
     """Leave sessionStorage (and window.name) to the next visit instead of clearing them."""
     incarnation: int = 0
@@ -262,6 +262,13 @@ class ContextPort(Protocol):
             CallTimeout, ContextBroken, BrowserCrashed.
         """
 
+    async def forget_cookie(self, name: str, *, limit_s: float) -> None:
+        """Remove all its cookies of a name.
+
+        Raises:
+            CallTimeout, ContextBroken, BrowserCrashed.
+        """
+
     async def storage_state(self, *, limit_s: float) -> Mapping[str, Any]:
         """Return Playwright's storage state with IndexedDB. It visits every origin there was: at the end only.
 
@@ -344,11 +351,13 @@ class SessionTerms:
         pages_max: leases of it at once; None: as many as there are.
         context_visits_max: its context is replaced after so many; None: as for all.
         is_kept: its state outlives its contexts: it is saved before one closes, and no other is opened meanwhile.
+        may_overlap: another context may be opened while one drains: it has no identity that two must not share.
     """
 
     pages_max: int | None = None
     context_visits_max: int | None = None
     is_kept: bool = False
+    may_overlap: bool = False
 
 
 class SessionKeeper(Protocol):

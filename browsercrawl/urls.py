@@ -86,6 +86,19 @@ def _sorted_query(url: str) -> str:
     return f"{base}{mark}{'&'.join(parameters)}"
 
 
+def bare(url: str) -> str:
+    """Return the canonical spelling of an address, without query and fragment; of what is none, the text.
+
+    Example:
+        >>> bare("HTTP://example.com/login?next=/a#top")
+        'http://example.com/login'
+    """
+    try:
+        return address(url).canonical.partition("?")[0]
+    except InvalidURL:
+        return url
+
+
 def fingerprint(key: str) -> str:
     """Return 16 bytes of BLAKE2b of a request's key, as 32 hexadecimal digits."""
     return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -161,6 +161,10 @@ class PlaywrightContext:
         """Return all its cookies."""
         return [dict(cookie) for cookie in await self._call(self._raw.cookies(), "taking cookies", limit_s)]
 
+    async def forget_cookie(self, name: str, *, limit_s: float) -> None:
+        """Remove all its cookies of a name."""
+        await self._call(self._raw.clear_cookies(name=name), "removing a cookie", limit_s)
+
     async def storage_state(self, *, limit_s: float) -> Mapping[str, Any]:
         """Return Playwright's storage state with IndexedDB."""
         return await self._call(self._raw.storage_state(indexed_db=True), "taking the storage state", limit_s)
@@ -169,9 +173,9 @@ class PlaywrightContext:
         self, url: str, *, form: Mapping[str, str] | None, json: Mapping[str, str] | None, limit_s: float
     ) -> int:
         """Send a form, or JSON, with the context's cookies."""
-        sending = self._raw.request.post(
-            url, form=dict(form) if form else None, data=json, timeout=1000 * (limit_s + 5)
-        )
+        fields: dict[str, str | float | bool] | None = dict(form) if form is not None else None
+        # Not redirected: a 307 or 308 would send the secrets once more, to wherever it points.
+        sending = self._raw.request.post(url, form=fields, data=json, max_redirects=0, timeout=1000 * (limit_s + 5))
         what = f"sending a request to {shown(url)}"
         failure: BrowsercrawlError | None = None
         response = None
@@ -179,7 +183,7 @@ class PlaywrightContext:
             response = await self._link.calls.run(sending, limit_s=limit_s)
         except TimeoutError:
             failure = self.gone() or CallTimeout(f"{what}: no answer within {limit_s:.3g} s")
-        except PlaywrightError as error:  # its text holds what was sent: only the name of a failed connection is kept
+        except Exception as error:  # noqa: BLE001 - its text holds what was sent: only a failed connection's name is kept
             code = re.search(r"\bE[A-Z]{4,}\b", str(error))
             name = code.group() if code else "no answer"
             failure = self.gone() or NetworkFailed(f"{what}: {name}", code=name)
@@ -193,8 +197,8 @@ class PlaywrightContext:
     async def _call(self, call: Awaitable[T], what: str, limit_s: float) -> T:
         try:
             return await self._link.calls.run(call, limit_s=limit_s)
-        except (TimeoutError, PlaywrightError) as error:
-            raise translate(error, what, gone=self.gone) from error
+        except Exception as error:  # an error of the user's listener, too, which Playwright raises here
+            raise translate(error, what, gone=self.gone, user_listens=bool(self._marks)) from error
 
     async def close(self, *, limit_s: float) -> bool:
         """Close the context and all its pages."""

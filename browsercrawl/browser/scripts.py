@@ -33,7 +33,8 @@ HREFS = """(elements) => {
 
 GLANCE = """(selectors) => {
     const find = (selector) => Document.prototype.querySelector.call(document, selector);
-    let all = location.href + '\\n' + document.title.replaceAll('\\n', ' ');
+    const title = Object.getOwnPropertyDescriptor(Document.prototype, 'title').get.call(document);
+    let all = location.href + '\\n' + title.replaceAll('\\n', ' ');
     for (const selector of selectors) {
         const element = find(selector);
         all += '\\n' + (!element ? 'absent' : element.value === '' ? 'empty' : 'present');

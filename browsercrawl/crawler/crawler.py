@@ -313,10 +313,12 @@ class Crawler:
 
     async def _close_pool(self) -> None:
         pool, self._pool = self._pool, None
-        if pool is not None:
-            await pool.close(limit_s=self.config.pool.close_limit_s)
-        if self._sessions is not None:
-            await self._sessions.close()
+        try:
+            if pool is not None:
+                await pool.close(limit_s=self.config.pool.close_limit_s)
+        finally:
+            if self._sessions is not None:
+                await self._sessions.close()
 
     def _emit(self, event: Event) -> None:
         """Hand an event of the pool or the browser to the run that is going on."""

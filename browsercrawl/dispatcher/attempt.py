@@ -93,16 +93,17 @@ class Attempts:
         asked_at = self._w.clock.now()
         history = History.of(claim)
         outcome: VisitOutcome | None = None
+        before = self._identities.before(claim.request)
         try:
             plan = self._plan(claim.request)
-            before = await self._identities.prepare(claim.request)
+            await self._identities.prepare(claim.request)
             lease = await self._acquire(claim.request)
         except BrowsercrawlError as error:
             if disposition_of(error) is Disposition.STOP:
                 raise
             outcome = VisitOutcome(phase=Phase.LEASE, times=PhaseTimes(), error=error)
             history.add(claim, outcome, lease_s=self._w.clock.now() - asked_at)
-            await self._identities.unserved(claim.request, error)
+            await self._identities.unserved(claim.request, error, before=before)
             await finish(self._settle(claim, outcome, history, alone=alone))
             return
         condemned: str | None = "cancelled"

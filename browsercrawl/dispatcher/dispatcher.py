@@ -44,8 +44,8 @@ NAMES_SHOWN = 5
 
 _TOO_MANY = {Verdict.FULL: SkipReason.MAX_REQUESTS, Verdict.HOST_FULL: SkipReason.MAX_PER_HOST}
 
-CLAIM_S = 7_200.0
-"""A claim outlives the longest deadline (one hour) and everything around it; the loop ends visits much earlier."""
+CLAIM_S = 14_400.0
+"""A claim outlives the longest login and deadline (one hour each) and everything around them."""
 
 
 class Dispatcher:
@@ -192,6 +192,7 @@ class Dispatcher:
                     self._skip(refused, request, SkipReason.SESSION_DOMAIN)
             except (InputError, InvalidURL) as error:
                 self._refuse(refused, seed, error)
+        self._parked = 0  # whatever becomes of these, it is told anew what is left
         verdicts = await self._w.frontier.schedule(requests, again=batch.again)
         self._attempts.announce(requests, verdicts)
         self.wake()

@@ -13,7 +13,6 @@ from browsercrawl.dispatcher.wiring import Wiring
 from browsercrawl.errors import (
     BrowsercrawlError,
     LoginFailed,
-    NetworkFailed,
     PageBlocked,
     ProxyFailed,
     SessionError,
@@ -26,13 +25,12 @@ from browsercrawl.sessions import Phase, Session
 from browsercrawl.urls import shown
 from browsercrawl.visit import CapturedFile, Check, VisitOutcome
 
-PROXY_FAILURES_MAX = 3
-"""What failed so often through proxies is taken for the target's doing, where Chromium cannot tell the two apart."""
+BLAMES_MAX = 5
+"""A request that failed so often through proxies is to blame itself: another page may come through, and a server can
+answer 407 without being a proxy."""
 
 PROXY_REFUSES = 407
 """No other server may answer so."""
-
-_TUNNEL_FAILED = "ERR_TUNNEL_CONNECTION_FAILED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +48,14 @@ class Standing:
     incarnation: int
     proxies: int
     is_fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What an attempt's session was when the attempt began: how often it had logged in, and changed its proxy."""
+
+    logins: int = 0
+    proxies: int = 0
 
 
 class Identities:
@@ -110,23 +116,25 @@ class Identities:
         session = self._roster.of(request.session_key)
         return self._sessions.check_of(session) if session is not None else None
 
-    def standing(self, request: Request, lease: Lease, *, before: int) -> Standing:
+    def before(self, request: Request) -> Before:
+        """Return what the request's session is before an attempt."""
+        session = self._roster.of(request.session_key)
+        return Before(session.health.logins, session.proxies) if session is not None else Before()
+
+    def standing(self, request: Request, lease: Lease, *, before: Before) -> Standing:
         """Return what the request's session is now, as far as the lease's context goes.
 
         Args:
             request: about to be visited.
             lease: whose page it will be.
-            before: as `prepare` returned it.
+            before: when the attempt began.
         """
         session = self._roster.of(request.session_key)
         epoch, logins = (session.epoch, session.health.logins) if session is not None else (0, 0)
-        return Standing(epoch, lease.options.incarnation, lease.options.proxies, is_fresh=logins > before)
+        return Standing(epoch, lease.options.incarnation, lease.options.proxies, is_fresh=logins > before.logins)
 
-    async def prepare(self, request: Request) -> int:
+    async def prepare(self, request: Request) -> None:
         """Return when the request's session is logged in, as far as is known.
-
-        Returns:
-            How often it had logged in before.
 
         Raises:
             SessionError: it is not, and cannot be now.
@@ -134,11 +142,10 @@ class Identities:
         """
         session = self._roster.of(request.session_key)
         if session is None:
-            return 0
+            return
         self._told.setdefault(session.name, session.claims_max)
-        before = session.health.logins
         if session.phase is Phase.IN and session.is_known:
-            return before
+            return
         incarnation = session.incarnation
         try:
             await self._sessions.log_in(session, self._w.pool.acquire)
@@ -150,16 +157,16 @@ class Identities:
             if session.incarnation != incarnation:  # its state came from elsewhere
                 self._w.pool.recycle(session.name, "it was given another state")
             await self._tell(session)
-        return before
 
-    async def unserved(self, request: Request, error: BrowsercrawlError) -> None:
-        """Do for the session what it means that no page of it could be had."""
+    async def unserved(self, request: Request, error: BrowsercrawlError, *, before: Before) -> None:
+        """Do for the session what it means that no page of it could be had; `before` it was tried it was that."""
         session = self._roster.of(request.session_key)
         if session is None:
             return
         if isinstance(error, ProxyFailed):
-            self._sessions.proxy_failed(session, error.message)
-            self._w.pool.recycle(session.name, "its proxy failed")
+            if session.proxies == before.proxies:
+                self._sessions.proxy_failed(session, error.message)
+                self._w.pool.recycle(session.name, "its proxy failed")
         elif isinstance(error, StateUnusable):
             self._sessions.pause(session, error.message)
         await self._tell(session)
@@ -179,8 +186,7 @@ class Identities:
         error = outcome.error
         if error is None:
             return None
-        is_doubtful = isinstance(error, NetworkFailed) and error.code == _TUNNEL_FAILED
-        if isinstance(error, SessionError) or (is_doubtful and history.proxy_failures >= PROXY_FAILURES_MAX):
+        if isinstance(error, SessionError) or history.proxy_failures >= BLAMES_MAX:
             return error
         why = self._sessions.keeper.proxy_failure(lease.options, error, since=since)
         if why is None and outcome.navigation is not None and outcome.navigation.status == PROXY_REFUSES:
@@ -211,6 +217,7 @@ class Identities:
         has_same_proxy = standing.proxies == session.proxies
         if isinstance(error, SessionExpired):
             history.logouts += standing.is_fresh
+            history.expiries += 1
             self._sessions.expired(session, epoch=standing.epoch, url=request.url, reason=error.message)
         elif isinstance(error, ProxyFailed):
             if has_same_proxy:
@@ -227,6 +234,8 @@ class Identities:
 
     async def keep(self, request: Request, lease: Lease) -> None:
         """Keep what a visit has left in its page for the session; raises nothing."""
+        if lease.is_private:
+            return
         if not await self._sessions.keeper.keep(request.session_key, lease.page, incarnation=lease.options.incarnation):
             self._w.pool.recycle(request.session_key, "another process has logged it in")
 

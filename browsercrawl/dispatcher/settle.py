@@ -20,6 +20,10 @@ LOGOUTS_MAX = 2
 """A page that shows its session as logged out right after so many logins is one that the account may not see."""
 
 
+EXPIRIES_MAX = 10
+"""So is one that shows it in so many logins, whoever made them."""
+
+
 class Extenuation(Enum):
     """What puts a failure in another light."""
 
@@ -37,6 +41,7 @@ class History:
         started_at: when its first visit began; None: no page was had yet.
         deaths_alone: how often the browser died while this request was visited alone.
         logouts: how often its page showed its session as logged out that had been logged in for this very visit.
+        expiries: how often its page showed its session as logged out at all.
         proxy_failures: how often a proxy failed under it.
     """
 
@@ -50,6 +55,7 @@ class History:
     capture_s: float = 0.0
     deaths_alone: int = 0
     logouts: int = 0
+    expiries: int = 0
     proxy_failures: int = 0
 
     @classmethod
@@ -113,7 +119,7 @@ def decide(
     attempts_max: int,
     history: History,
     deaths_max: int,
-    extra: "Extenuation | None" = None,
+    extra: Extenuation | None = None,
 ) -> Again | Finished:
     """Decide what becomes of a request whose visit ended with this error, or without one.
 
@@ -133,7 +139,8 @@ def decide(
     if disposition is Disposition.PUT_BACK:
         return Finished(Outcome.FAILED) if history.deaths_alone >= deaths_max else Again(disposition, Cost.STALL)
     if disposition is Disposition.PAUSE_SESSION:
-        return Finished(Outcome.FAILED) if history.logouts >= LOGOUTS_MAX else Again(disposition, Cost.NOTHING)
+        is_hopeless = history.logouts >= LOGOUTS_MAX or history.expiries >= EXPIRIES_MAX
+        return Finished(Outcome.FAILED) if is_hopeless else Again(disposition, Cost.NOTHING)
     if extra is Extenuation.SESSION_REPLACED:
         disposition = Disposition.RETRY_FRESH
     if disposition in SPENDING and claim.attempt < attempts_max:

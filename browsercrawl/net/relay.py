@@ -31,7 +31,7 @@ from urllib.parse import unquote
 
 import ada_url
 
-_CONNECTIONS_MAX = 256
+_CONNECTIONS_MAX = 2048
 """At once. Chromium opens 32 to one proxy, and more for WebSockets only."""
 
 _HEAD_BYTES_MAX = 65_536
@@ -119,7 +119,7 @@ class Upstream:
 
 
 class ProxyRelay:
-    """Serves one browser context as its proxy, from `start` to `close`, on a loopback port of its own.
+    """Serves browser contexts as their proxy, from `start` to `close`, on a loopback port of its own.
 
     Whoever on this machine can reach the port can use the proxy, though not learn its password; a web page cannot, for
     it cannot make a browser that does not use the relay send what it takes.

@@ -50,6 +50,11 @@ class Lease:
         return self._page_now().context.port.closed
 
     @property
+    def is_private(self) -> bool:
+        """The page's context is for this lease alone."""
+        return self._page_now().context.private
+
+    @property
     def options(self) -> ContextOptions:
         """With which the page's context was opened."""
         options = self._page_now().context.options

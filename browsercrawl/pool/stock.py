@@ -268,7 +268,8 @@ class Stock:
         context.state = moved(old, new, what=f"context {context.id}")
         self._context_states[old] -= 1
         if context.is_exclusive:
-            self._leaving[context.session] += (new in _LEAVING) - (old in _LEAVING)
+            leaving = (ContextState.HIBERNATING,) if context.terms.may_overlap else _LEAVING
+            self._leaving[context.session] += (new in leaving) - (old in leaving)
             if not self._leaving[context.session]:
                 del self._leaving[context.session]
         if not context.private:

@@ -89,11 +89,13 @@ class Upkeep:
         return self._hibernate(context)
 
     async def _hibernate(self, context: PooledContext) -> None:
-        await self.save(context, limit_s=HIBERNATION_LIMIT_S)
-        if context.state is ContextState.HIBERNATING:
-            closing = self._closer.close_context(context)
-            self._changes.notify()  # its place is free, and its session may open another
-            await closing
+        try:
+            await self.save(context, limit_s=HIBERNATION_LIMIT_S)
+        finally:
+            if context.state is ContextState.HIBERNATING:
+                closing = self._closer.close_context(context)
+                self._changes.notify()  # its place is free, and its session may open another
+                await closing
 
     async def save(self, context: PooledContext, *, limit_s: float) -> None:
         """Save what a session keeps of a context."""

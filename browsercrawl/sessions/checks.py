@@ -5,9 +5,9 @@ from typing import Any
 
 from browsercrawl.config import BlockedSigns, LoggedOut
 from browsercrawl.config.sessions import is_like
-from browsercrawl.errors import InvalidURL, PageBlocked, SessionExpired
+from browsercrawl.errors import PageBlocked, SessionExpired
 from browsercrawl.ports import Navigation, PagePort, Presence
-from browsercrawl.urls import address, shown
+from browsercrawl.urls import bare, shown
 
 LoggedOutFunction = Callable[[Any], Awaitable[bool]]
 """User code that gets the Playwright page and tells whether it shows that the session is logged out."""
@@ -35,7 +35,7 @@ class PageCheck:
     ) -> None:
         self._name = name
         self._signs = signs
-        self._form_url = None if form_url is None else _bare(form_url)
+        self._form_url = None if form_url is None else bare(form_url)
         self._blocked = blocked
         self._function = function
 
@@ -70,11 +70,13 @@ class PageCheck:
         Raises:
             SessionExpired.
         """
-        if (self._signs.url and is_like(url, self._signs.url)) or _bare(url) == self._form_url:
+        if (self._signs.url and is_like(url, self._signs.url)) or bare(url) == self._form_url:
             raise self._expired(shown(url), "that is where one logs in")
 
-    async def look(self, page: PagePort, *, limit_s: float) -> None:
+    async def look(self, page: PagePort, navigation: Navigation, *, limit_s: float) -> None:
         """Look at a page that is there.
+
+        What is missing tells of HTML pages that a server means to be seen only: no picture has a user's name on it.
 
         Raises:
             SessionExpired, PageBlocked; and what a call into the page raises.
@@ -89,7 +91,7 @@ class PageCheck:
             raise self._expired(where, f"{signs.present} is there")
         if blocked.present and there[blocked.present]:
             raise PageBlocked(f"{where}: {blocked.present} is there: the site refuses session {self._name!r}")
-        if signs.missing and not there[signs.missing]:
+        if signs.missing and not there[signs.missing] and _is_page(navigation):
             raise self._expired(where, f"{signs.missing} is missing")
         if signs.cookie and signs.cookie not in {each["name"] for each in await page.context.cookies(limit_s=limit_s)}:
             raise self._expired(where, f"the cookie {signs.cookie} is missing")
@@ -102,9 +104,6 @@ class PageCheck:
         return SessionExpired(f"session {self._name!r} is logged out: {where}: {why}")
 
 
-def _bare(url: str) -> str:
-    """Return the canonical spelling of an address, without query and fragment; of what is none, the text."""
-    try:
-        return address(url).canonical.partition("?")[0]
-    except InvalidURL:
-        return url
+def _is_page(navigation: Navigation) -> bool:
+    is_html = navigation.content_type is None or "html" in navigation.content_type
+    return is_html and (navigation.status is None or 200 <= navigation.status <= 299)

@@ -120,7 +120,7 @@ class Keeper:
             return
         if known.profile.login is not None and known.phase is not Phase.IN:
             return  # it is logged out: what is worth keeping was kept before
-        started_at = self._clock.now()
+        started_at, epoch = self._clock.now(), known.epoch
         state, complete = self._state_of(known), True
         try:
             if known.profile.indexed_db:
@@ -132,6 +132,8 @@ class Keeper:
                 state = state.with_cookies(await context.cookies(limit_s=limit_s))
         except BrowsercrawlError:  # it has died, or does not answer: what is known already is kept
             complete = False
+        if known.incarnation != options.incarnation or known.epoch != epoch:
+            return  # somebody else has logged it in meanwhile
         await self._store(known, state, always=True)
         self._emit(
             SessionHibernated(
@@ -165,7 +167,7 @@ class Keeper:
                 f"{self._vault.path_of(session.name)} is the state of session {session.name!r} with another account; "
                 "it was left as it is; remove it, and the session logs in anew"
             )
-        if stored.is_dead(self._clock.utc()):
+        if stored.is_dead(self._clock.utc()) and not stored.origins:
             session.epoch = stored.epoch  # so that the next login is the newer one
             return
         session.restored(stored.restricted(profile.own_domains) if profile.own_domains else stored)
@@ -227,8 +229,8 @@ class Keeper:
 
     async def close(self) -> None:
         """End the relays."""
-        relays, self._relays = self._relays, OrderedDict()
-        for relay in relays.values():
+        while self._relays:
+            _, relay = self._relays.popitem()
             await relay.close()
 
     # --- states ------------------------------------------------------------------------------------------------------

@@ -193,7 +193,7 @@ class Logins:
             attempt = LoginAttempt(loan.page, login, who=who, clock=self._clock, function=function, deaf=self._deaf)
             await attempt.carry_out()
             session.logged_in(self._clock.utc())
-            with suppress(BrowserError, VisitError):  # its next page will tell
+            with suppress(BrowserError, VisitError, SessionError):  # its next page will tell
                 await self._keeper.save_login(session, loan.page)
             condemned = None
         except LoginFailed as error:

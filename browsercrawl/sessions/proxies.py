@@ -62,8 +62,8 @@ class ProxyRotation:
         return url
 
     def worked(self, session: str) -> None:
-        """A page came through the session's proxy: its earlier failures are forgiven."""
-        if (url := self._given.get(session)) is not None:
+        """A page came through the session's proxy: its earlier failures are forgiven, unless it rests by now."""
+        if (url := self._given.get(session)) is not None and self._rests_until(url) <= self._clock.now():
             self._resting.pop(url, None)
 
     def failed(self, session: str, *, own: str | None = None) -> float | None:

@@ -21,7 +21,7 @@ from browsercrawl.errors import (
 from browsercrawl.ports import Glance, PagePort, Presence
 from browsercrawl.redaction import redact_text
 from browsercrawl.sessions.secrets import Secrets
-from browsercrawl.urls import shown
+from browsercrawl.urls import bare, shown
 
 LOOK_EVERY_S = 0.1
 """How often it is looked whether a login has worked."""
@@ -125,6 +125,9 @@ class LoginAttempt:
 
     async def _follow_recipe(self) -> None:
         recipe = self._login.recipe
+        sign = recipe.success.cookie if isinstance(recipe, FormLogin) else getattr(recipe, "cookie", None)
+        if sign is not None:  # one that is left of an earlier login is no sign of this one
+            await self._page.context.forget_cookie(sign, limit_s=CALL_LIMIT_S)
         if isinstance(recipe, FormLogin):
             await self._fill_in(recipe)
         elif isinstance(recipe, HttpLogin):
@@ -165,7 +168,8 @@ class LoginAttempt:
             glance = await self._glance([*watch.selectors, first])
             if glance.found[-1] is not Presence.ABSENT and first not in filled:
                 return False
-            if number > 1 and await self._shows(recipe.success, glance.url, watch.success_in(glance.found)):
+            is_elsewhere = number > 1 or bare(glance.url) != bare(recipe.url)
+            if is_elsewhere and await self._shows(recipe.success, glance.url, watch.success_in(glance.found)):
                 return True
             self._refuse_if_refused(watch, glance.found, url=glance.url, title=glance.title)
             if self._is_late:
@@ -312,6 +316,3 @@ class _Watch:
 
 def _quoted(title: str) -> str:
     return repr(redact_text(title[:_TITLE_LENGTH_MAX]))
-
-
-__all__ = ["LoginAttempt", "LoginFunction", "LoginSession"]

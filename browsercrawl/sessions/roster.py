@@ -76,7 +76,12 @@ class Roster:
         if session is None:
             return SessionTerms()
         profile = session.profile
-        return SessionTerms(pages_max=profile.pages_max, context_visits_max=profile.context_visits_max, is_kept=True)
+        return SessionTerms(
+            pages_max=profile.pages_max,
+            context_visits_max=profile.context_visits_max,
+            is_kept=True,
+            may_overlap=session.is_own,
+        )
 
     @property
     def is_plain(self) -> bool:

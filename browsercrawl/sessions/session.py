@@ -14,7 +14,7 @@ from browsercrawl.errors import InternalError
 from browsercrawl.events import SessionHealth
 from browsercrawl.sessions.state import SessionState
 
-LOGINS_IN_VAIN_MAX = 6
+LOGINS_IN_VAIN_MAX = 12
 """So many logins in a row, none followed by a page that is accepted, pause a session: the sign of success is wrong, or
 that of being logged out is, and each further login may lock the account."""
 

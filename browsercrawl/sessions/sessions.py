@@ -86,6 +86,7 @@ class Sessions:
 
     def begin_run(self) -> None:
         """Let sessions that were paused try again."""
+        self._proxy_failures.clear()
         for session in self.roster:
             session.unpause()
 
@@ -126,7 +127,8 @@ class Sessions:
         """A visit has come to its end."""
         session.visited(succeeded=error is None)
         has_answer = not isinstance(error, NetworkFailed | DeadlineExceeded | BrowserError)
-        if has_answer and self._proxy_failures.pop(session.name, None) is not None:
+        if has_answer:
+            self._proxy_failures.pop(session.name, None)
             self._proxies.worked(session.name)
 
     def is_replaceable(self, session: Session) -> bool:
@@ -165,6 +167,12 @@ def _check(config: SessionsConfig, code: SessionCode) -> None:
             raise ConfigError(
                 f"session {profile.name!r} has a login without recipe: give one, "
                 f"or register a coroutine with @crawler.login({profile.name!r})"
+            )
+        is_noticed = login.form_url or login.logged_out.is_given or code.logged_out_of(profile.name)
+        if not is_noticed:
+            raise ConfigError(
+                f"session {profile.name!r}: say how a page shows that it is logged out: give login.logged_out, "
+                f"or register a coroutine with @crawler.logged_out({profile.name!r})"
             )
         if (login.credentials.totp or login.credentials.totp_file) and find_spec("pyotp") is None:
             raise ConfigError(

@@ -214,6 +214,11 @@ class FakeContext:
         self._check()
         return [dict(cookie) for cookie in self.jar.values()]
 
+    async def forget_cookie(self, name: str, *, limit_s: float) -> None:
+        """Take a cookie out of the jar."""
+        await self.cookies(limit_s=limit_s)
+        self.jar.pop(name, None)
+
     async def storage_state(self, *, limit_s: float) -> Mapping[str, Any]:
         """Return cookies and localStorage; there is no IndexedDB."""
         origins = [

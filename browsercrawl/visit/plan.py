@@ -29,7 +29,7 @@ class Check(Protocol):
     def look_at_address(self, url: str) -> None:
         """Look at the address of a page. Raises SessionExpired."""
 
-    async def look(self, page: PagePort, *, limit_s: float) -> None:
+    async def look(self, page: PagePort, navigation: Navigation, *, limit_s: float) -> None:
         """Look at a page that is there. Raises SessionExpired, PageBlocked, and what a call into the page raises."""
 
     def expired(self, url: str) -> SessionExpired:

@@ -23,6 +23,9 @@ from browsercrawl.errors import (
     HandlerFailed,
     HandlerRetry,
     HandlerSignal,
+    HostUnavailable,
+    HttpFailed,
+    HttpRejected,
     NetworkFailed,
     PageBlocked,
     PageClosed,
@@ -79,6 +82,18 @@ _EXTENSIONS: Mapping[Saved, Extension] = {
 
 _WEARING = (BrowserError, DeadlineExceeded, NetworkFailed, DownloadRefused, PageClosed, TooLarge)
 """Errors after which a page must not be used again (an HTTP status or a handler's own error is none)."""
+
+
+_DOUBTFUL = (
+    SelectorMissing,
+    HandlerFailed,
+    PageBlocked,
+    HttpRejected,
+    HttpFailed,
+    HostUnavailable,
+    DeadlineExceeded,
+)
+"""Errors that a page may also bring about because its session is logged out."""
 
 
 class _Progress:
@@ -152,7 +167,7 @@ class Visitor:
             return self._ended_by_handler(signal, progress)
         except BrowsercrawlError as error:
             expired = None
-            if isinstance(error, SelectorMissing | HandlerFailed | PageBlocked):
+            if isinstance(error, _DOUBTFUL):
                 expired = await self._session_error(page, plan, progress, deadline)
             return self._failed(expired or self._true_cause(error, page, plan, deadline), progress)
         visit = progress.visit
@@ -191,14 +206,14 @@ class Visitor:
         if plan.wait_for is not None:
             with progress.enter(Phase.WAIT):
                 await page.wait_for(plan.wait_for, limit_s=remaining_s())
-        await self._look(page, plan, remaining_s)
+        await self._look(page, plan, progress.navigation, remaining_s)
         if plan.handler is not None:
             progress.visit = Visit(
                 page, plan.request, response=progress.navigation, remaining_s=remaining_s, emit=self._emit
             )
             with progress.enter(Phase.HANDLE):
                 await self._run_handler(plan.handler, progress.visit, plan, remaining_s())
-            await self._look(page, plan, remaining_s)
+            await self._look(page, plan, progress.navigation, remaining_s)
         if page.closed and not page.crashed:
             raise PageClosed(f"{shown(plan.request.url)}: the handler closed its page; the engine closes pages itself")
         with progress.enter(Phase.CAPTURE):
@@ -206,7 +221,9 @@ class Visitor:
             if plan.check is not None and progress.snapshot is not None:
                 plan.check.look_at_address(progress.snapshot.url)
 
-    async def _look(self, page: PagePort, plan: VisitPlan, remaining_s: Callable[[], float]) -> None:
+    async def _look(
+        self, page: PagePort, plan: VisitPlan, navigation: Navigation, remaining_s: Callable[[], float]
+    ) -> None:
         """Make sure that the page is one of a session that is logged in, as far as pages show it.
 
         Raises:
@@ -214,7 +231,7 @@ class Visitor:
         """
         if plan.check is None or page.closed:
             return
-        await plan.check.look(page, limit_s=min(LOOK_LIMIT_S, remaining_s()))
+        await plan.check.look(page, navigation, limit_s=min(LOOK_LIMIT_S, remaining_s()))
         if plan.check.function is not None and await self._ask(
             plan.check.function, page, min(LOOK_LIMIT_S, remaining_s())
         ):
@@ -252,7 +269,7 @@ class Visitor:
         if plan.check is None or navigation is None or not navigation.committed or page.closed or page.crashed:
             return None
         try:
-            await self._look(page, plan, lambda: max(deadline - self._clock.now(), LOOK_LATE_S))
+            await self._look(page, plan, navigation, lambda: max(deadline - self._clock.now(), LOOK_LATE_S))
         except SessionExpired as expired:
             return expired
         except BrowsercrawlError:

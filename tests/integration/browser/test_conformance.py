@@ -21,7 +21,7 @@ from browsercrawl.errors import (
 )
 from browsercrawl.events import discard
 from browsercrawl.ports import BrowserPort, Cleaning, ContextOptions, ContextPort, PagePort, Presence
-from browsercrawl.testing.fake_browser import FakeBrowser
+from browsercrawl.testing.fake_browser import FakeBrowser, FakeContext
 from browsercrawl.testing.fake_script import NEVER, FakePageScript
 from browsercrawl.testing.server import Exchange, Server
 
@@ -363,3 +363,15 @@ async def test_page_calls_into_a_hung_page_end_in_time(case: Case) -> None:
         await page.local_storage(limit_s=0.3)
     with pytest.raises(SelectorMissing):
         await page.fill("#it", "text", limit_s=0.3)
+
+
+async def test_context_forgets_a_cookie_by_its_name(case: Case) -> None:
+    """A cookie that was forgotten is not there any more; forgetting what is not there is no mistake."""
+    page = await case.page()
+    await _load(page, case.url("form"))
+    if isinstance(page.context, FakeContext):
+        page.context.jar["sid"] = {"name": "sid", "value": "1"}
+    assert "sid" in {cookie["name"] for cookie in await page.context.cookies(limit_s=5)}
+    await page.context.forget_cookie("sid", limit_s=5)
+    await page.context.forget_cookie("none", limit_s=5)
+    assert "sid" not in {cookie["name"] for cookie in await page.context.cookies(limit_s=5)}

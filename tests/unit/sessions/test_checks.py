@@ -84,17 +84,17 @@ async def test_look_tells_by_elements_and_cookies(
     """Any of the signs suffices; a captcha in place of the user's name is a refusal."""
     page = await page_with(*selectors, cookies=cookies)
     if error is None:
-        await check(**signs).look(page, limit_s=1)
+        await check(**signs).look(page, arrived(), limit_s=1)
         return
     with pytest.raises(error, match="'ann'"):
-        await check(**signs).look(page, limit_s=1)
+        await check(**signs).look(page, arrived(), limit_s=1)
 
 
 async def test_look_sees_an_address_that_changed_after_arrival() -> None:
     """A page that leads itself to the login form is seen there."""
     page = await page_with(final_url=f"{SITE}/login?token=planted")
     with pytest.raises(SessionExpired) as raised:
-        await check(url=f"{SITE}/login*").look(page, limit_s=1)
+        await check(url=f"{SITE}/login*").look(page, arrived(), limit_s=1)
     assert "planted" not in str(raised.value)
 
 

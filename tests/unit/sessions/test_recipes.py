@@ -321,3 +321,25 @@ async def test_login_without_any_way_says_what_to_do() -> None:
     """Neither recipe nor coroutine."""
     error, _ = await Bench({}).fails(None)
     assert "Crawler.login" in str(error)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [form(success={"cookie": "sid"}), {"kind": "http", "url": FORM, "form": {"u": "{username}"}, "cookie": "sid"}],
+    ids=["form", "http"],
+)
+async def test_login_cookie_of_an_earlier_login_is_no_sign_of_success(recipe: dict[str, Any]) -> None:
+    """A session that the server has ended still has its old cookie; only a new one shows that a login has worked."""
+
+    class Returning(FakePage):
+        def __init__(self, context: FakeContext) -> None:
+            super().__init__(context)
+            context.jar["sid"] = {"name": "sid", "value": "old"}
+
+    await Bench({SENT: FakePageScript(), f"{FORM}?ann": FakePageScript()}, page=Returning).fails(recipe, timeout_s=5.0)
+
+
+async def test_form_login_of_one_who_is_logged_in_already_is_done() -> None:
+    """A login page that leads whom it knows away from it needs no form."""
+    home = FakePageScript(selectors={"#me": 0.0}, final_url=f"{SITE}/home")
+    assert await Bench({FORM: home}).log_in(form()) < 1

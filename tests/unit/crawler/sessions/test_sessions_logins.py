@@ -16,6 +16,7 @@ from browsercrawl.events import (
     Status,
     VisitFailed,
 )
+from browsercrawl.sessions.session import LOGINS_IN_VAIN_MAX
 from browsercrawl.testing.fake_browser import FakePageScript
 
 if TYPE_CHECKING:
@@ -188,8 +189,8 @@ async def test_crawl_all_pages_logged_out_pauses_after_few_logins(area: "Area") 
     area.denies = lambda *_: True
     done = await area.run(area.crawler(["ann"]), pages("ann", 50))
     assert done.summary.finish_reason is FinishReason.SESSIONS_PAUSED
-    assert len(area.tries) == 6
-    assert done.summary.unfinished >= 45
+    assert len(area.tries) == LOGINS_IN_VAIN_MAX
+    assert done.summary.unfinished >= 50 - LOGINS_IN_VAIN_MAX / 2
     assert "logged out right after each login" in (done.summary.finish_detail or "")
 
 
