@@ -26,6 +26,7 @@ from browsercrawl.sessions import (
     SessionCode,
     Sessions,
     SessionsParts,
+    check_logins,
 )
 from browsercrawl.urls import address
 from browsercrawl.visit import Handler, check_saved
@@ -273,6 +274,7 @@ class Crawler:
         """Return who this crawler is; made at its first run, when all user code is registered."""
         if self._sessions is None:
             config = self.config
+            check_logins(config.sessions, self._session_code)
             base = ContextOptions(
                 extra=config.browser.context_options, keep_tab_storage=config.pool.tab_storage == "keep"
             )

@@ -6,7 +6,7 @@ from browsercrawl.sessions.logins import SessionCode
 from browsercrawl.sessions.proxies import ProxyFunction
 from browsercrawl.sessions.recipes import LoginFunction, LoginSession
 from browsercrawl.sessions.session import Phase, Session
-from browsercrawl.sessions.sessions import Sessions, SessionsParts
+from browsercrawl.sessions.sessions import Sessions, SessionsParts, check_logins
 from browsercrawl.sessions.vault import StateVault, parse_key
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     "SessionsParts",
     "StartRelay",
     "StateVault",
+    "check_logins",
     "parse_key",
 ]

@@ -179,7 +179,7 @@ class Keeper:
             False: another process has logged the session in meanwhile; its context is outdated.
         """
         known = self._roster.of(session)
-        if known is None or known.is_own or known.incarnation != incarnation:
+        if known is None or known.is_own or known.incarnation != incarnation or known.phase is not Phase.IN:
             return True
         is_due = known.unsaved >= self._roster.config.save_every_pages
         with suppress(BrowsercrawlError):

@@ -56,7 +56,7 @@ class Sessions:
         keeper: for the pool.
 
     Raises:
-        ConfigError: the key of saved states is none, an extra is missing, or a session has no way to log in.
+        ConfigError: the key of saved states is none, or the extra that encrypts is missing.
     """
 
     def __init__(self, parts: SessionsParts, *, clock: Clock, emit: Emit) -> None:
@@ -82,7 +82,6 @@ class Sessions:
         self._clock = clock
         self._emit = emit
         self._proxy_failures: dict[str, int] = {}
-        _check(config, parts.code)
 
     def begin_run(self) -> None:
         """Let sessions that were paused try again."""
@@ -157,8 +156,12 @@ class Sessions:
             session.reopens_at = self._clock.now() + again_in_s
 
 
-def _check(config: SessionsConfig, code: SessionCode) -> None:
-    """Make sure, before anything is started, that every session has what its login needs."""
+def check_logins(config: SessionsConfig, code: SessionCode) -> None:
+    """Make sure, before a crawl is started, that every session can log in, and that it is noticed when it is out.
+
+    Raises:
+        ConfigError: says what is missing.
+    """
     for profile in config.profiles:
         login = profile.login
         if login is None:

@@ -101,6 +101,7 @@ async def test_login_that_fails_pauses_its_session_only_and_shows_why(
     """
     wrong = {"username": "member-2", "password": "not-the-password"}
     short = {"timeout_s": 2, "tries": 1}
+    unattended = {"credentials": {}, "logged_out": {"missing": "#account"}}
     state = {"kind": "state", "file": str(storage_state(tmp_path / "old.json", "x", expires=1_000_000_000))}
     foreign = {"kind": "state", "file": str(storage_state(tmp_path / "foreign.json", "x", domain="shop.example"))}
     profiles = [
@@ -108,8 +109,8 @@ async def test_login_that_fails_pauses_its_session_only_and_shows_why(
         area.member(1, name="captcha", recipe=area.form("login?captcha=1"), **short),
         area.member(2, name="wrong", credentials=wrong, tries=2, backoff_s=0.1),
         area.member(3, name="hanging", recipe=area.form("login?hang=1"), **short),
-        area.member(4, name="expired", recipe=state, credentials={}) | {"domains": ["127.0.0.1"]},
-        area.member(5, name="foreign", recipe=foreign, credentials={}) | {"domains": ["127.0.0.1"]},
+        area.member(4, name="expired", recipe=state, **unattended) | {"domains": ["127.0.0.1"]},
+        area.member(5, name="foreign", recipe=foreign, **unattended) | {"domains": ["127.0.0.1"]},
         area.member(6, name="good"),
     ]
     bad = {str(profile["name"]) for profile in profiles} - {"good"}

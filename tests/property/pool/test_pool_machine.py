@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from browsercrawl.config import PoolConfig
 from browsercrawl.errors import BrowsercrawlError, PoolSaturated, StateUnusable
-from browsercrawl.events import BrowserCrashed, ContextClosed, Event, LeaseAcquired, LeaseReleased
+from browsercrawl.events import BrowserCrashed, ContextClosed, Event, LeaseAcquired, LeaseReleased, PageKilled
 from browsercrawl.pool import Lease, Pool, PoolSize
 from browsercrawl.pool.stock import STOCK_PAGES
 from browsercrawl.ports import SessionTerms
@@ -150,7 +150,7 @@ class PoolMachine(RuleBasedStateMachine):
         if context is None or context.private or not context.terms.is_kept or lease.lost or page.closed:
             return
         assert isinstance(page, FakePage)
-        deaths = [each for each in self.events if isinstance(each, BrowserCrashed | ContextClosed) and not _clean(each)]
+        deaths = [each for each in self.events if _takes_state_along(each)]
         if len(deaths) > self.deaths:
             self.deaths = len(deaths)
             self.marks.clear()
@@ -296,8 +296,11 @@ class PoolMachine(RuleBasedStateMachine):
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-def _clean(event: Event) -> bool:
-    return isinstance(event, ContextClosed) and event.clean
+def _takes_state_along(event: Event) -> bool:
+    """Tell whether a context may have ended without being saved: by a death, or by the ladder."""
+    if isinstance(event, PageKilled):
+        return event.rung == "close_context"
+    return isinstance(event, BrowserCrashed) or (isinstance(event, ContextClosed) and not event.clean)
 
 
 TestPoolMachine = PoolMachine.TestCase

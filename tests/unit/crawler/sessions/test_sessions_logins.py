@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from browsercrawl import Crawler, FinishReason, Outcome, Request, Retry, Skip, Visit
-from browsercrawl.errors import ErrorKind
+from browsercrawl import Crawler, CrawlerConfig, FinishReason, Outcome, Request, Retry, Skip, Visit
+from browsercrawl.errors import ConfigError, ErrorKind
 from browsercrawl.events import (
     SessionExpired,
     SessionLoggedIn,
@@ -17,7 +17,7 @@ from browsercrawl.events import (
     VisitFailed,
 )
 from browsercrawl.sessions.session import LOGINS_IN_VAIN_MAX
-from browsercrawl.testing.fake_browser import FakePageScript
+from browsercrawl.testing.fake_browser import FakeLauncher, FakePageScript
 
 if TYPE_CHECKING:
     from tests.unit.crawler.sessions.conftest import Area
@@ -355,3 +355,17 @@ async def test_crawl_status_events_tell_of_each_session(area: "Area") -> None:
     last = done.told(Status)[-1]
     assert [(each.session, each.phase, each.pages, each.logins) for each in last.sessions] == [("ann", "in", 8, 1)]
     assert '"phase":"in"' in last.model_dump_json()
+
+
+@pytest.mark.parametrize("recipe", [None, {"kind": "http", "url": f"{SITE}/login", "form": {}}], ids=["own", "http"])
+async def test_crawl_with_a_login_that_is_not_noticed_to_be_over_is_refused(recipe: dict[str, Any] | None) -> None:
+    """A login page would be taken for a result, so nothing is started; the message says what to give."""
+    profile = {"name": "ann", "account": "ann", "login": {"recipe": recipe}}
+    crawler = Crawler(CrawlerConfig.load({"sessions": {"profiles": [profile]}}), launch=FakeLauncher())
+    crawler.login("ann")(_nothing)
+    with pytest.raises(ConfigError, match=r"'ann': say how a page shows that it is logged out: give login\.logged_out"):
+        await crawler.run([f"{SITE}/"])
+
+
+async def _nothing(page: Any, session: Any) -> None:
+    """Log nobody in."""
