@@ -299,7 +299,7 @@ class PoolMachine(RuleBasedStateMachine):
 def _takes_state_along(event: Event) -> bool:
     """Tell whether a context may have ended without being saved: by a death, or by the ladder."""
     if isinstance(event, PageKilled):
-        return event.rung == "close_context"
+        return event.rung == "close_page" and not event.worked  # its context is next
     return isinstance(event, BrowserCrashed) or (isinstance(event, ContextClosed) and not event.clean)
 
 
