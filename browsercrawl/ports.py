@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from browsercrawl.errors import BrowsercrawlError
 from browsercrawl.request import Capture, WaitUntil
 
 
@@ -117,6 +118,9 @@ class PagePort(Protocol):
     def closed(self) -> bool:
         """The page is closed, by us or by user code."""
 
+    def gone(self) -> BrowsercrawlError | None:
+        """Return the error that says how the page, or what it lives in, has ended; None while it is there."""
+
     @property
     def lasting(self) -> frozenset[str]:
         """Names of the public methods user code called that outlast a visit, such as `Page.route`."""
@@ -219,6 +223,19 @@ class PagePort(Protocol):
     async def interrupt(self, *, limit_s: float) -> bool:
         """End the script that is running now. Returns whether the page answers again. Never raises."""
 
+    async def stop_loading(self, *, limit_s: float) -> bool:
+        """Have the page fetch nothing more. Returns whether it obeyed. Never raises."""
+
+    async def crash(self, *, limit_s: float) -> bool:
+        """Crash the page's renderer. Returns whether it is gone. Never raises.
+
+        Another page that lives in the same renderer dies with it, and says so: its calls raise ContextBroken, for it
+        is not to blame. The same holds for `kill_renderer`.
+        """
+
+    async def kill_renderer(self, *, limit_s: float) -> bool:
+        """Kill the process of the page's renderer, if it can be found. Returns whether it is gone. Never raises."""
+
     async def begin(self) -> None:
         """Ready the counters for a visit. The page has been reconditioned or is new.
 
@@ -312,6 +329,32 @@ class BrowserFacts:
     sandbox_reason: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What the browser itself says of what it has open, and what its processes hold.
+
+    Attributes:
+        contexts: browser contexts it has, without its own default one.
+        pages: tabs it has, popups included.
+        orphans: tabs and contexts found twice that nobody here knows; they were closed.
+        strays: processes of it that it does not know itself any more; they were killed.
+        renderers: renderer processes.
+        renderer_bytes: memory of all renderers of their own. `renderer_bytes_most`: of the largest.
+        browser_bytes: memory of its other processes and of its driver.
+        killed: renderers that held more than a page may; they were killed.
+    """
+
+    contexts: int
+    pages: int
+    orphans: int = 0
+    strays: int = 0
+    renderers: int = 0
+    renderer_bytes: int = 0
+    renderer_bytes_most: int = 0
+    browser_bytes: int = 0
+    killed: int = 0
+
+
 class BrowserPort(Protocol):
     """One browser process with its driver. Launched once; when it is lost a new one takes its place."""
 
@@ -331,6 +374,20 @@ class BrowserPort(Protocol):
 
         Raises:
             CallTimeout, BrowserCrashed.
+        """
+
+    async def audit(self, *, page_bytes_max: int, limit_s: float) -> Audit:
+        """Ask the browser what it has open; close what nobody knows, and kill a renderer that holds too much.
+
+        The page of a renderer that was killed says so: its calls raise MemoryExceeded.
+
+        Args:
+            page_bytes_max: a renderer may hold so much of its own; with one process per site, so much for each page.
+            limit_s: as for every call.
+
+        Raises:
+            CallTimeout: the browser does not answer.
+            BrowserCrashed: it is gone.
         """
 
     async def close(self, *, limit_s: float) -> bool:
@@ -401,6 +458,7 @@ class LaunchBrowser(Protocol):
 
 
 __all__ = [
+    "Audit",
     "BrowserFacts",
     "BrowserPort",
     "Cleaning",

@@ -19,7 +19,7 @@ def events_page() -> str:
     lines = [
         "# Events",
         "",
-        "<!-- Written by scripts/docs.py from browsercrawl/events/models.py. -->",
+        "<!-- Written by scripts/docs.py from the models in browsercrawl/events/. -->",
         "",
         "Each line of `events.jsonl` is one JSON object. It begins with `ts` (UTC, ISO 8601), `level`, `event`,",
         f"`run_id` and `schema` (now {SCHEMA_VERSION}); then come the event's own fields. Events of level debug are",
@@ -38,7 +38,7 @@ def errors_page() -> str:
     lines = [
         "# Errors",
         "",
-        "<!-- Written by scripts/docs.py from browsercrawl/errors.py. -->",
+        "<!-- Written by scripts/docs.py from browsercrawl/errors/. -->",
         "",
         "`result.error.kind` is one of these. The disposition is what a failure means for its request.",
         "",

@@ -28,12 +28,14 @@ from browsercrawl.errors import (
 from browsercrawl.urls import shown
 
 if TYPE_CHECKING:
-    from browsercrawl.browser.processes import Renderers
+    from browsercrawl.browser.force import Kills
+    from browsercrawl.browser.renderers import Renderers
 
 T = TypeVar("T")
 
 _NET_ERROR = re.compile(r"net::(ERR_\w+)")
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>]+", re.IGNORECASE)
+_CRASH = re.compile(r"\b(page|target) crashed\b", re.IGNORECASE)
 _METHOD = re.compile(r"^\w+\.\w+: ")
 _MESSAGE_LENGTH_MAX = 300
 
@@ -106,6 +108,11 @@ def is_closed_error(error: BaseException) -> bool:
     return type(error).__name__ == "TargetClosedError" or "has been closed" in str(error)
 
 
+def is_crash(error: BaseException) -> bool:
+    """Tell whether the renderer had died."""
+    return isinstance(error, PlaywrightError) and _CRASH.search(str(error)) is not None
+
+
 def net_error(error: BaseException) -> str | None:
     """Return Chromium's name of a network failure, such as `ERR_CONNECTION_RESET`; None if it is none."""
     match = _NET_ERROR.search(str(error))
@@ -135,7 +142,7 @@ def translate(
         return HandlerFailed(f"a listener of yours raised before {reason}") if user_listens else InternalError(reason)
     if is_closed_error(error):
         return ContextBroken(f"{what}: {summary(error)}")
-    if "crashed" in str(error):
+    if is_crash(error):
         return PageCrashed(f"{what}: {summary(error)}")
     if "Download is starting" in str(error):
         return DownloadRefused(f"{what}: the answer is a file to download, not a page")
@@ -152,11 +159,13 @@ class Link:
     Attributes:
         calls: runs all calls.
         gone: the error to raise when browser or driver is gone, else None.
-        renderers: the sizes of the browser's renderers.
+        renderers: the browser's renderers, their sizes and whose they are.
+        kills: which of them were killed on purpose.
         process_per_site: all pages of a site share one renderer.
     """
 
     calls: Calls
     gone: Callable[[], BrowserCrashed | None]
     renderers: "Renderers"
+    kills: "Kills"
     process_per_site: bool

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from playwright.async_api import BrowserContext, Dialog, Page
+from playwright.async_api import BrowserContext, CDPSession, Dialog, Page
 from playwright.async_api import Error as PlaywrightError
 
 from browsercrawl.browser.calls import Link, summary, translate
@@ -44,7 +44,12 @@ class _Extra:
 
 
 class PlaywrightContext:
-    """See `ports.ContextPort`."""
+    """See `ports.ContextPort`.
+
+    Attributes:
+        id: what Chromium calls it; None until it has had a page.
+        closing: its closing was asked for and has not ended yet.
+    """
 
     def __init__(self, raw: BrowserContext, link: Link, *, keep_tab_storage: bool) -> None:
         self._raw = raw
@@ -55,8 +60,11 @@ class PlaywrightContext:
         self._marks: set[str] = set()
         self._closed = False
         self._answers_dialogs = True
+        self.id: str | None = None
+        self.closing = False
         self._pages_peak = 0
         self._opening = 0
+        self._touring = 0
         self._unclaimed: list[Page] = []
         self._pages: dict[Page, PlaywrightPage] = {}
         self._extras: dict[Page, _Extra] = {}
@@ -87,6 +95,17 @@ class PlaywrightContext:
         """The most pages of `new_page` that were ever open at once."""
         return self._pages_peak
 
+    @property
+    def pages(self) -> tuple[PlaywrightPage, ...]:
+        """The pages of `new_page` that are open."""
+        return tuple(self._pages.values())
+
+    def targets(self) -> frozenset[str] | None:
+        """Return what Chromium calls its pages; None: not now, for there are others, or may be in a moment."""
+        if self._opening or self._touring or self._unclaimed or self._extras:
+            return None
+        return frozenset(page.target for page in self._pages.values())
+
     def gone(self) -> BrowsercrawlError | None:
         """Return the error to raise when the browser or this context is gone, else None."""
         return self._link.gone() or (ContextBroken("the context was closed under the visit") if self.closed else None)
@@ -106,7 +125,8 @@ class PlaywrightContext:
             left_s = deadline - asyncio.get_running_loop().time()
             # The class's own method: called on the object it would be noted as the user's.
             session = await self._link.calls.run(BrowserContext.new_cdp_session(self._raw, raw), limit_s=left_s)
-            page = PlaywrightPage(raw, session, context=self, link=self._link)
+            left_s = deadline - asyncio.get_running_loop().time()
+            page = await self._admit(raw, session, limit_s=left_s)
             self._pages[raw] = page
             self._pages_peak = max(self._pages_peak, len(self._pages))
         except BaseException as error:
@@ -126,6 +146,14 @@ class PlaywrightContext:
                 for other in unclaimed:
                     self._on_page(other)
         return page
+
+    async def _admit(self, raw: Page, session: CDPSession, *, limit_s: float) -> PlaywrightPage:
+        # Asked for now, for a page that spins tells its CPU time only if it was enabled before.
+        asked = (session.send("Target.getTargetInfo"), session.send("Performance.enable"))
+        answers = await asyncio.gather(*(self._link.calls.run(each, limit_s=limit_s) for each in asked))
+        target: dict[str, str] = answers[0]["targetInfo"]
+        self.id = target["browserContextId"]
+        return PlaywrightPage(raw, session, context=self, link=self._link, target=target["targetId"])
 
     def forget(self, raw: Page) -> None:
         """A page of `new_page` has closed."""
@@ -167,7 +195,11 @@ class PlaywrightContext:
 
     async def storage_state(self, *, limit_s: float) -> Mapping[str, Any]:
         """Return Playwright's storage state with IndexedDB."""
-        return await self._call(self._raw.storage_state(indexed_db=True), "taking the storage state", limit_s)
+        self._touring += 1  # in a page of its own that nobody is told of
+        try:
+            return await self._call(self._raw.storage_state(indexed_db=True), "taking the storage state", limit_s)
+        finally:
+            self._touring -= 1
 
     async def post(
         self, url: str, *, form: Mapping[str, str] | None, json: Mapping[str, str] | None, limit_s: float
@@ -204,7 +236,11 @@ class PlaywrightContext:
         """Close the context and all its pages."""
         gone = self._is_gone
         if not gone:
-            gone = await self._link.calls.settled(self._raw.close(), limit_s=limit_s) or self._is_gone
+            self.closing = True
+            try:
+                gone = await self._link.calls.settled(self._raw.close(), limit_s=limit_s) or self._is_gone
+            finally:
+                self.closing = False
         self._on_close(self._raw)
         tasks = set(self._tasks)
         for task in tasks:

@@ -7,19 +7,18 @@ worked is checked on the child itself, which is also how the child is told from 
 
 import asyncio
 import os
-import shutil
-import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Mapping
-from pathlib import Path
+from contextlib import suppress
 
 import psutil
 from playwright.async_api import Playwright, async_playwright
 
 from browsercrawl.browser.calls import Calls, summary
-from browsercrawl.browser.processes import children_of, is_alive, kill_group, wait_gone
+from browsercrawl.browser.guardian import Guardian
+from browsercrawl.browser.leftovers import Folder, processes_of, sweep
+from browsercrawl.browser.processes import Group, children_of, kill_group, reap, wait_gone
 from browsercrawl.errors import LaunchFailed
 
 _EXCHANGING = threading.Lock()
@@ -27,38 +26,51 @@ _EXCHANGING = threading.Lock()
 
 _TURNS = 4
 _GONE_LIMIT_S = 5.0
-_REMOVALS_MAX = 40
-_REMOVAL_PAUSE_S = 0.05
 _LEAKS = ("DEBUG", "PWDEBUG", "NODE_OPTIONS", "SELENIUM_", "PLAYWRIGHT_")
 _KEPT = frozenset({"PLAYWRIGHT_BROWSERS_PATH", "PLAYWRIGHT_NODEJS_PATH"})
 
 
 class Driver:
-    """A driver process, its private temporary folder, and the browser it starts: one owner, one end.
+    """A driver process, its private temporary folder, the browser it starts, and who sees to them if we die: one end.
 
     Attributes:
         calls: all calls through this driver.
-        folder: the temporary folder of driver and browser.
+        folder: path of the temporary folder of driver and browser.
         playwright: the API object, once started.
-        pid: of the driver, once started.
         browser_pid: of the browser, once known.
+
+    Raises:
+        LaunchFailed: there is no room for a temporary folder.
     """
 
     def __init__(self) -> None:
         self.calls = Calls()
-        self.folder = Path(tempfile.mkdtemp(prefix="browsercrawl-"))
+        try:
+            self._folder = Folder()
+        except OSError as error:
+            reason = error.strerror or error
+            raise LaunchFailed(f"no temporary folder can be made: {reason}; make room, or set TMPDIR") from error
+        self.folder = self._folder.path
+        self._guardian = Guardian(self.folder)
+        self._process: psutil.Process | None = None  # by which the driver is told from who gets its number later
+        self._group: Group | None = None
         self.playwright: Playwright | None = None
         self._starting: asyncio.Task[Playwright] | None = None
-        self.pid: int | None = None
         self.browser_pid: int | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """Of the driver, once started."""
+        return None if self._process is None else self._process.pid
+
     async def start(self, *, limit_s: float) -> Playwright:
-        """Start the driver.
+        """Start the driver, and before it remove what others have left.
 
         Raises:
             LaunchFailed: it does not start, or not in the environment meant for it.
             TimeoutError: not within `limit_s`.
         """
+        await sweep(self._folder)
         starting = await self._start_in_environment()
         try:
             # Shielded: cut short, Playwright would leave its process half made. `kill` waits for it, then ends it.
@@ -67,10 +79,18 @@ class Driver:
             raise
         except Exception as error:  # Playwright raises the base class itself when the driver ends at once
             raise LaunchFailed(f"Playwright's driver does not start: {summary(error)}; reinstall playwright") from error
-        self.pid = self._find()
-        if self.pid is None:
+        self._process = self._find()
+        if self._process is None:
             raise LaunchFailed("Playwright's driver did not take the environment made for it")
+        self._guardian.tell("driver", self._process.pid)
         return self.playwright
+
+    def adopt(self, browser_pid: int) -> None:
+        """The driver has started a browser: it ends with it."""
+        self.browser_pid = browser_pid
+        self._group = Group.of(browser_pid, starter=self.pid)
+        if self._group is not None:
+            self._guardian.tell("group", self._group.number)
 
     def _environment(self) -> dict[str, str | None]:
         """Return what to change for the driver; None removes a variable."""
@@ -98,12 +118,12 @@ class Driver:
             _EXCHANGING.release()
         return self._starting
 
-    def _find(self) -> int | None:
+    def _find(self) -> psutil.Process | None:
         """Find the driver among this process's children, by the folder in its environment."""
         for child in psutil.Process().children():
             try:
                 if child.environ().get("TMPDIR") == str(self.folder):
-                    return int(child.pid)
+                    return child
             except psutil.Error:
                 continue
         return None
@@ -117,7 +137,7 @@ class Driver:
     async def kill(self) -> bool:
         """Kill browser and driver with all their processes and remove the folder. Returns whether all is gone.
 
-        Works when either is stopped or half started; may be called again.
+        Works when either is dead, stopped or half started; may be called again.
         """
         if self.playwright is None and self._starting is not None:
             await asyncio.wait({self._starting}, timeout=_GONE_LIMIT_S)
@@ -125,45 +145,36 @@ class Driver:
                 self.calls.abandon(self._starting)
             elif self._starting.exception() is None:
                 self.playwright = self._starting.result()
-        self.pid = self.pid or self._find()
-        doomed: list[psutil.Process] = []
-        browsers = set() if self.browser_pid is None else {self.browser_pid}
-        if self.pid is not None and is_alive(self.pid):
-            os.kill(self.pid, signal.SIGSTOP)  # or it could start a browser behind our back
-            doomed += [psutil.Process(self.pid), *children_of(self.pid)]
-            # A browser leads a group of its own; one whose launch was cut short is known only as a child.
-            browsers |= {process.pid for process in doomed[1:] if _leads_group(process.pid)}
-        for pid in browsers:
-            doomed += children_of(pid)
+        self._process = self._process or self._find()
+        family = self._family()
         # Told first that the end is meant, Playwright does not report the driver's death as an unexpected one.
         stopping = asyncio.ensure_future(self.stop(limit_s=_GONE_LIMIT_S))
         await asyncio.sleep(0)
-        for pid in browsers:
-            kill_group(pid)
-        if self.pid is not None and is_alive(self.pid):
-            kill_group(self.pid)
-        for process in doomed:
+        if self._group is not None:
+            self._group.kill()
+            family += self._group.members()  # only now: what is killed starts nothing more
+        driver = [] if self._process is None else [self._process]
+        for process in [*family, *driver]:
             if process.is_running():
                 kill_group(process.pid)
-        gone = await wait_gone(doomed, limit_s=_GONE_LIMIT_S)
+        gone = await wait_gone([*family, *driver], limit_s=_GONE_LIMIT_S)
         await stopping
+        await reap(family, starter=self.pid, limit_s=_GONE_LIMIT_S)
         await self.calls.drain(limit_s=_GONE_LIMIT_S)
-        return await self._remove_folder() and gone
+        removed = await self._folder.remove()
+        await self._guardian.dismiss()
+        return removed and gone
 
-    async def _remove_folder(self) -> bool:
-        for _ in range(_REMOVALS_MAX):  # a process that was not ours to wait for may still write its last
-            shutil.rmtree(self.folder, ignore_errors=True)
-            if not self.folder.exists():
-                return True
-            await asyncio.sleep(_REMOVAL_PAUSE_S)
-        return False
-
-
-def _leads_group(pid: int) -> bool:
-    try:
-        return os.getpgid(pid) == pid
-    except ProcessLookupError:
-        return False
+    def _family(self) -> list[psutil.Process]:
+        """Stop the driver and return what it has started, as far as that can be told without the browser's group."""
+        family: list[psutil.Process] = []
+        with suppress(psutil.Error):
+            if self._process is not None:
+                self._process.suspend()  # or it could start a browser behind our back
+                family += children_of(self._process.pid)
+        if self._group is None:  # a launch that was cut short
+            family += [each for each in processes_of([self.folder]) if each.pid != self.pid]
+        return family
 
 
 def _apply(changes: Mapping[str, str | None]) -> None:

@@ -13,16 +13,19 @@ from playwright.async_api import Browser, CDPSession
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
+from browsercrawl.browser.audit import Auditor
 from browsercrawl.browser.calls import Calls, Link, is_closed_error, summary, translate
 from browsercrawl.browser.context import PlaywrightContext
 from browsercrawl.browser.discovery import BrowserBinary, find_browser
 from browsercrawl.browser.driver import Driver, refuse_unsupported
-from browsercrawl.browser.processes import ExitWatch, Renderers
+from browsercrawl.browser.force import Kills
+from browsercrawl.browser.processes import ExitWatch, raise_file_limit
+from browsercrawl.browser.renderers import Renderers
 from browsercrawl.browser.switches import command_line
 from browsercrawl.config import BrowserConfig
 from browsercrawl.errors import BrowserCrashed, ConfigError, LaunchFailed
-from browsercrawl.events.models import Emit, SandboxUnavailable
-from browsercrawl.ports import BrowserFacts, BrowserPort, ContextOptions, LaunchBrowser
+from browsercrawl.events import Emit, SandboxUnavailable
+from browsercrawl.ports import Audit, BrowserFacts, BrowserPort, ContextOptions, LaunchBrowser
 
 _CLOSED = "closed"
 _BLOCKED_TYPES = {"image": "Image", "font": "Font", "media": "Media", "stylesheet": "Stylesheet"}
@@ -60,7 +63,9 @@ class PlaywrightBrowser:
         self._ending: asyncio.Task[bool] | None = None
         self._contexts: set[PlaywrightContext] = set()
         self._answers: set[asyncio.Task[bool]] = set()
+        self._opening = 0
         self._link: Link | None = None
+        self._auditor: Auditor | None = None
         raw.on("disconnected", self._on_disconnected)
         self._watches = [
             ExitWatch(pid, partial(self._set_lost, f"the {who} process died"))
@@ -71,7 +76,10 @@ class PlaywrightBrowser:
     async def prepare(self, session: CDPSession, *, limit_s: float) -> None:
         """Finish the launch: what needs the browser-level CDP session."""
         calls = self._driver.calls
-        self._link = Link(calls, self._gone, Renderers(session, calls), process_per_site=self._config.process_per_site)
+        renderers = Renderers(session, calls)
+        per_site = self._config.process_per_site
+        self._link = Link(calls, self._gone, renderers, kills=Kills(), process_per_site=per_site)
+        self._auditor = Auditor(session, self._link, driver_pid=self._driver.pid)
         if self._config.block:
             # Not `route`: it pauses every request and turns the HTTP cache off. This pauses the blocked types only.
             session.on("Fetch.requestPaused", lambda event: self._block(session, event["requestId"]))
@@ -128,6 +136,7 @@ class PlaywrightBrowser:
         chosen: dict[str, Any] = {"accept_downloads": False, **self._config.context_options, **options.extra}
         if self._config.user_agent is not None:
             chosen.setdefault("user_agent", self._config.user_agent)
+        self._opening += 1
         try:
             raw = await self._driver.calls.run(self._raw.new_context(**chosen), limit_s=limit_s)
         except (TimeoutError, PlaywrightTimeout) as error:
@@ -137,10 +146,28 @@ class PlaywrightBrowser:
             if gone is not None or is_closed_error(error):
                 raise gone or translate(error, "opening a context", gone=self._gone) from error
             raise ConfigError(f"contextOptions: no context can be opened with them: {summary(error)}") from error
+        finally:
+            self._opening -= 1
         self._contexts = {known for known in self._contexts if not known.closed}
         context = PlaywrightContext(raw, self._link, keep_tab_storage=options.keep_tab_storage)
         self._contexts.add(context)
         return context
+
+    async def audit(self, *, page_bytes_max: int, limit_s: float) -> Audit:
+        """Ask the browser what it has open; close what nobody knows, and kill a renderer that holds too much."""
+        assert self._auditor is not None  # prepare() is part of every launch
+        if self._lost is not None:
+            raise BrowserCrashed(f"the browser is gone: {self._lost}")
+
+        def open_contexts() -> list[PlaywrightContext]:
+            return [context for context in self._contexts if context.closing or not context.closed]
+
+        try:
+            return await self._auditor.audit(
+                open_contexts, is_opening=lambda: self._opening > 0, page_bytes_max=page_bytes_max, limit_s=limit_s
+            )
+        except (TimeoutError, PlaywrightError) as error:
+            raise translate(error, "asking the browser what it has open", gone=self._gone) from error
 
     async def close(self, *, limit_s: float) -> bool:
         """Close politely within the limit, then kill what is left."""
@@ -198,6 +225,7 @@ def launcher(config: BrowserConfig, emit: Emit) -> LaunchBrowser:
 
 async def _launch(config: BrowserConfig, emit: Emit) -> PlaywrightBrowser:
     refuse_unsupported()
+    raise_file_limit()
     binary = find_browser(config)
     deadline = time.monotonic() + config.launch_limit_s
     why_not = _why_no_sandbox(config)
@@ -251,9 +279,10 @@ async def _start_with(
     options["timeout"] = 1000 * left_s()
     raw = await driver.calls.run(playwright.chromium.launch(**options), limit_s=left_s())
     session = await driver.calls.run(raw.new_browser_cdp_session(), limit_s=left_s())
-    driver.browser_pid = await _browser_pid(session, driver.calls, limit_s=left_s())
+    pid = await _browser_pid(session, driver.calls, limit_s=left_s())
+    driver.adopt(pid)
     facts = BrowserFacts(
-        pid=driver.browser_pid,
+        pid=pid,
         binary=str(options["executable_path"]),
         version=raw.version,
         sandbox=not sandbox,

@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from playwright.async_api import CDPSession, Frame, Page, Response
 from playwright.async_api import Error as PlaywrightError
 
-from browsercrawl.browser import contents, reuse
-from browsercrawl.browser.calls import Link, is_closed_error, net_error, summary, translate
+from browsercrawl.browser import contents, force, reuse
+from browsercrawl.browser.calls import Link, is_crash, net_error, summary, translate
 from browsercrawl.browser.tracking import watch
 from browsercrawl.errors import (
     BrowsercrawlError,
@@ -31,16 +31,22 @@ if TYPE_CHECKING:
     from browsercrawl.browser.context import PlaywrightContext
 
 _STALL_LIMIT_S = 1.0
-_ANSWER_LIMIT_S = 0.25
 _TRIES_MAX = 10
 _EMPTY_STATUSES = frozenset({204, 205, 304})
 
 
 class PlaywrightPage:
-    """See `ports.PagePort`."""
+    """See `ports.PagePort`.
 
-    def __init__(self, raw: Page, session: CDPSession, *, context: "PlaywrightContext", link: Link) -> None:
+    Attributes:
+        target: what Chromium calls it.
+    """
+
+    def __init__(
+        self, raw: Page, session: CDPSession, *, context: "PlaywrightContext", link: Link, target: str
+    ) -> None:
         self._raw = raw
+        self.target = target
         self.session = session
         self.context = context
         self.link = link
@@ -51,7 +57,8 @@ class PlaywrightPage:
         self._main_frame = raw.main_frame
         self._ready = asyncio.Event()
         self._loaded = asyncio.Event()
-        self._performance = False
+        self._end = asyncio.Event()
+        self._fate: Callable[[], BrowsercrawlError] | None = None
         self._occupied = False
         self._crossed = False
         self._hears_ready = False
@@ -116,6 +123,14 @@ class PlaywrightPage:
         """Have whoever waits for an event look around: it will not come."""
         self._ready.set()
         self._loaded.set()
+        self._end.set()
+
+    async def wait_end(self, *, limit_s: float) -> None:
+        """Return when the page is gone, however it ended, or when the time is up."""
+        if self.gone() is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limit_s):
+                    await self._end.wait()
 
     def _on_navigated(self, frame: Frame) -> None:
         if frame is self._main_frame:
@@ -137,23 +152,28 @@ class PlaywrightPage:
 
     def _on_load(self, _: Page) -> None:
         self.state.loaded = True
-        self.wake()
+        self._ready.set()
+        self._loaded.set()
 
     def _on_crash(self, _: Page) -> None:
+        if self._fate is None:
+            self._fate = self.link.kills.fate(self)
         self.state.crashed = True
         self.wake()
 
     def gone(self) -> BrowsercrawlError | None:
         """Return the error to raise when the page, or what it lives in, is gone; None while it is there."""
         gone = self.context.gone()
-        if gone is None and self.state.crashed:
-            gone = PageCrashed(f"the renderer of {shown(self._raw.url)} died")
+        if gone is None and self._fate is not None:
+            gone = self._fate()
         if gone is None and self._raw.is_closed():
             gone = PageClosed("the page was closed before the result was taken")
         return gone
 
     def translate(self, error: Exception, what: str) -> BrowsercrawlError:
         """Make one of our errors of what a call into the page raised."""
+        if is_crash(error):
+            self._on_crash(self._raw)  # the event is on its way
         return translate(error, what, gone=self.gone, user_listens=bool(self._marks or self.context.lasting))
 
     # -- navigation
@@ -203,7 +223,8 @@ class PlaywrightPage:
 
     async def _was_crossed(self, url: str, error: PlaywrightError) -> bool:
         """Tell whether the document that was there before navigated just then: aborted, and never answered."""
-        return net_error(error) == "ERR_ABORTED" and self._occupied and await self._last_response(url) is None
+        is_aborted = net_error(error) == "ERR_ABORTED" and not self.state.stopped
+        return is_aborted and self._occupied and await self._last_response(url) is None
 
     async def _prepare(self, url: str, deadline: float) -> None:
         if self.state.parked:
@@ -223,7 +244,7 @@ class PlaywrightPage:
     async def _request(self, url: str, deadline: float) -> Response | None:
         state = self.state
         self._occupied = occupied = not state.parked
-        state.pending, state.parked, state.failed = True, False, None
+        state.pending, state.parked, state.stopped, state.failed = True, False, False, None
         limit_s = deadline - time.monotonic()
         # Its own limit lies beyond ours: which of the two ended a call must never be in doubt.
         call = self._raw.goto(url, wait_until="commit", timeout=1000 * (limit_s + 5))
@@ -245,8 +266,11 @@ class PlaywrightPage:
         code = net_error(error)
         what = f"loading {shown(url)}"
         translated = self.translate(error, what)
-        if "frame was detached" in str(error) and isinstance(translated, NetworkFailed):
-            translated = await self._end_on_its_way() or PageCrashed(f"{what}: its frame is gone")
+        is_detached = "frame was detached" in str(error)
+        if isinstance(translated, NetworkFailed) and (is_detached or self.state.stopped):
+            await self.wait_end(limit_s=force.ANSWER_LIMIT_S)  # the event that tells how is on its way
+            ended = PageCrashed(f"{what}: its frame is gone") if is_detached else translated
+            translated = self.gone() or ended
         if code is None or not isinstance(translated, NetworkFailed):
             self.state.failed = summary(error)
             raise translated from error
@@ -262,14 +286,6 @@ class PlaywrightPage:
         if code == "ERR_ABORTED" and status is not None and status < 300:
             raise DownloadRefused(f"{what}: the answer is a file to download, not a page") from error
         raise translated from error
-
-    async def _end_on_its_way(self) -> BrowsercrawlError | None:
-        """Wait a moment for the event that tells how the page ended: closed or crashed."""
-        self._loaded.clear()
-        if self.gone() is None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._loaded.wait(), _ANSWER_LIMIT_S)
-        return self.gone()
 
     async def _wait_loaded(self, wait_until: WaitUntil, patience_s: float) -> bool:
         if wait_until == "commit":
@@ -362,25 +378,23 @@ class PlaywrightPage:
         """Return the page with its resources in one file."""
         return await contents.mhtml(self, bytes_max=bytes_max, limit_s=limit_s)
 
-    # -- script
+    # -- force and script
 
     async def interrupt(self, *, limit_s: float) -> bool:
         """End the script that is running now."""
-        if self.gone() is not None:
-            return False
-        if await self._answers(min(_ANSWER_LIMIT_S, limit_s / 3)):
-            return True  # termination would hit the next script, an innocent one
-        ended = await self.link.calls.settled(self.session.send("Runtime.terminateExecution"), limit_s=limit_s / 3)
-        return ended and await self._answers(limit_s / 3)
+        return await force.interrupt(self, limit_s=limit_s)
 
-    async def _answers(self, limit_s: float) -> bool:
-        try:
-            await self.link.calls.run(self.session.send("Runtime.evaluate", {"expression": "1"}), limit_s=limit_s)
-        except TimeoutError:
-            return False
-        except PlaywrightError as error:
-            return not is_closed_error(error)  # an error is an answer, too
-        return True
+    async def stop_loading(self, *, limit_s: float) -> bool:
+        """Have the page fetch nothing more."""
+        return await force.stop_loading(self, limit_s=limit_s)
+
+    async def crash(self, *, limit_s: float) -> bool:
+        """Crash the page's renderer."""
+        return await force.crash(self, limit_s=limit_s)
+
+    async def kill_renderer(self, *, limit_s: float) -> bool:
+        """Kill the process of the page's renderer."""
+        return await force.kill_renderer(self, limit_s=limit_s)
 
     async def look(self, expression: str, *, limit_s: float) -> str:
         """Evaluate with the inspector's command line at hand. Raises what Playwright raises, and TimeoutError."""
@@ -394,13 +408,11 @@ class PlaywrightPage:
         """Leave only the current entry in the tab's history."""
         await self.link.calls.run(self.session.send("Page.resetNavigationHistory"), limit_s=limit_s)
 
-    async def cpu_s(self) -> float:
-        """Return the CPU time of the page's renderer, in seconds."""
-        if not self._performance:
-            await self.link.calls.run(self.session.send("Performance.enable"), limit_s=_STALL_LIMIT_S)
-            self._performance = True
-        answer = await self.link.calls.run(self.session.send("Performance.getMetrics"), limit_s=_STALL_LIMIT_S)
-        return float(next(metric["value"] for metric in answer["metrics"] if metric["name"] == "ProcessTime"))
+    async def main_s(self) -> float:
+        """Return the CPU time of the main thread of the page's renderer, in seconds, from some beginning."""
+        getting = self.session.send("Performance.getMetrics")  # enabled before: answers though it spins
+        answer = await self.link.calls.run(getting, limit_s=_STALL_LIMIT_S)
+        return float(next(metric["value"] for metric in answer["metrics"] if metric["name"] == "ThreadTime"))
 
     async def leave(self, limit_s: float) -> bool:
         """Go to about:blank. Returns whether the page got there within the limit."""

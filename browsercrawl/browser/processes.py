@@ -1,22 +1,29 @@
-"""The operating system's side of a browser: its processes, their end, and the size of its renderers."""
+"""The operating system's side of a browser: its processes and their end."""
 
 import asyncio
 import os
+import resource
 import select
 import signal
+import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import psutil
-from playwright.async_api import CDPSession
-
-from browsercrawl.browser.calls import Calls
 
 _POLL_S = 0.25
-_FRESH_S = 1.0
-_CPU_SLACK_S = 0.03
-"""Chromium and the kernel round CPU times to 10 ms."""
+_FILES_MAX = 10_240 if sys.platform == "darwin" else 65_536
+"""Open files: more than any crawl needs; what macOS grants, and no burden for programs that go through all numbers."""
+
+
+def raise_file_limit() -> None:
+    """Raise this process's limit of open files, and so that of its children, as far as it may. Never lowers it."""
+    with suppress(OSError, ValueError):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, _FILES_MAX)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def children_of(pid: int) -> list[psutil.Process]:
@@ -36,14 +43,99 @@ def is_alive(pid: int) -> bool:
 
 
 def kill_group(pid: int) -> None:
-    """Kill a process, and its whole group if it leads one. Nothing happens if it is gone."""
+    """Kill a process, and its whole group if it leads one that is not ours. Nothing happens if it is gone."""
     try:
-        if os.getpgid(pid) == pid:
+        if os.getpgid(pid) == pid != os.getpgrp():
             os.killpg(pid, signal.SIGKILL)
         else:
             os.kill(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return
+
+
+class Group:
+    """The process group of a browser.
+
+    The launcher script that often leads it may be gone before the browser is, and the browser before its children: a
+    stopped renderer does not notice. As long as any of them is there the kernel gives the group's number to no other.
+
+    Args:
+        number: of the group.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._leader: psutil.Process | None = None
+        with suppress(psutil.Error):
+            self._leader = psutil.Process(number)
+
+    @classmethod
+    def of(cls, pid: int, *, starter: int | None) -> "Group | None":
+        """Return the group of a process that was started into one of its own.
+
+        Args:
+            pid: of the process.
+            starter: the process that started it; in its group, and in ours, are others that must live.
+        """
+        try:
+            number = os.getpgid(pid)
+            ours = {os.getpgrp()} if starter is None else {os.getpgrp(), os.getpgid(starter)}
+        except ProcessLookupError:
+            return None
+        return None if number in ours else cls(number)
+
+    def members(self) -> list[psutil.Process]:
+        """Return the processes of the group, zombies too."""
+        if self._is_anothers():
+            return []
+        members = []
+        for pid in psutil.pids():
+            with suppress(ProcessLookupError, psutil.Error):
+                if os.getpgid(pid) == self.number:
+                    members.append(psutil.Process(pid))
+        return members
+
+    def kill(self) -> None:
+        """Kill all of it, stopped processes too; nothing happens if it is gone."""
+        if not self._is_anothers():
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.number, signal.SIGKILL)
+
+    def _is_anothers(self) -> bool:
+        """Tell whether the number was given away again, which takes a new leader."""
+        is_led = psutil.pid_exists(self.number)
+        return is_led and (self._leader is None or not self._leader.is_running())
+
+
+async def reap(processes: Iterable[psutil.Process], *, starter: int | None, limit_s: float) -> None:
+    """Collect those killed processes that are left to us, as happens to process 1 of a container. Nobody else does.
+
+    Args:
+        processes: were killed; asyncio knows nothing of them.
+        starter: the process that started them, dead or dying too; asyncio collects it.
+        limit_s: seconds.
+    """
+    dying = list(processes)
+    parents = {os.getpid(), starter, *(each.pid for each in dying)}
+    deadline = time.monotonic() + limit_s
+    # A zombie whose threads still end can neither be collected nor leaves its children to us yet.
+    while dying := [each for each in dying if _is_to_collect(each, parents)]:
+        if time.monotonic() >= deadline:
+            return
+        await asyncio.sleep(0.01)
+
+
+def _is_to_collect(process: psutil.Process, parents: set[int | None]) -> bool:
+    """Collect a process if that is possible now. Returns whether it is still to come."""
+    try:
+        # its identity is checked first: the number may be that of a child of the user's by now
+        if not process.is_running() or process.ppid() not in parents:
+            return False
+        if process.ppid() == os.getpid() and process.status() == psutil.STATUS_ZOMBIE:
+            return os.waitpid(process.pid, os.WNOHANG) == (0, 0)
+    except (psutil.Error, ChildProcessError):
+        return False
+    return True
 
 
 async def wait_gone(processes: Iterable[psutil.Process], *, limit_s: float) -> bool:
@@ -106,75 +198,3 @@ class ExitWatch:
             self._pidfd = None
         if self._poll is not None:
             self._poll.cancel()
-
-
-@dataclass(frozen=True, slots=True)
-class Renderer:
-    """One renderer process: memory of its own in bytes, CPU time used so far in seconds."""
-
-    pid: int
-    own_bytes: int
-    cpu_s: float
-
-
-class Renderers:
-    """The renderer processes of one browser, looked at no more than once a second unless asked to."""
-
-    def __init__(self, session: CDPSession, calls: Calls) -> None:
-        self._session = session
-        self._calls = calls
-        self._seen: tuple[Renderer, ...] = ()
-        self._seen_at = -_FRESH_S
-
-    async def larger_than(self, size_bytes: int, *, now: bool, limit_s: float) -> tuple[Renderer, ...]:
-        """Return the renderers that hold more than `size_bytes` of their own.
-
-        Args:
-            size_bytes: private and anonymous memory.
-            now: do not be content with a look of less than a second ago.
-            limit_s: seconds.
-
-        Raises:
-            TimeoutError, playwright.async_api.Error: the browser did not answer.
-        """
-        if now or time.monotonic() - self._seen_at >= _FRESH_S:
-            # Set first, so that pages coming back at the same time do not all look.
-            self._seen_at = time.monotonic()
-            self._seen = await self._look(limit_s=limit_s)
-        return tuple(renderer for renderer in self._seen if renderer.own_bytes > size_bytes)
-
-    async def may_be(
-        self, suspects: Iterable[Renderer], cpu_s: Callable[[], Awaitable[float]], *, limit_s: float
-    ) -> bool:
-        """Tell whether a page lives in one of the suspects, as far as its renderer's CPU time can tell.
-
-        There is no way to ask for a page's process. Its CPU time lies between those read just before and just after;
-        that two processes agree to 30 ms is possible, then the answer is yes.
-
-        Args:
-            suspects: as given by `larger_than`.
-            cpu_s: reads the CPU time of the page's renderer.
-            limit_s: for each of the three reads.
-        """
-        pids = {renderer.pid for renderer in suspects}
-        before = {renderer.pid: renderer.cpu_s for renderer in await self._look(limit_s=limit_s)}
-        used_s = await cpu_s()
-        after = {renderer.pid: renderer.cpu_s for renderer in await self._look(limit_s=limit_s)}
-        return any(
-            before[pid] - _CPU_SLACK_S <= used_s <= after[pid] + _CPU_SLACK_S
-            for pid in pids & before.keys() & after.keys()
-        )
-
-    async def _look(self, *, limit_s: float) -> tuple[Renderer, ...]:
-        answer = await self._calls.run(self._session.send("SystemInfo.getProcessInfo"), limit_s=limit_s)
-        renderers = [process for process in answer["processInfo"] if process["type"] == "renderer"]
-        return tuple(Renderer(p["id"], _own_bytes(p["id"]), p["cpuTime"]) for p in renderers)
-
-
-def _own_bytes(pid: int) -> int:
-    """Return the memory a process shares with no other; 0 if it is gone. Off Linux: what is resident."""
-    try:
-        memory = psutil.Process(pid).memory_info()
-        return int(memory.rss - getattr(memory, "shared", 0))
-    except psutil.Error:
-        return 0

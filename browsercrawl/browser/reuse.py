@@ -43,6 +43,7 @@ class TabState:
         visiting: between `begin` and `recondition`.
         committed: a document of the current visit has committed.
         pending: a navigation was begun and has neither committed nor failed.
+        stopped: we had the current navigation stopped.
         failed: the network failure that ended the last navigation.
         crashed: the renderer died.
         loaded: the load event of the current document has come.
@@ -56,6 +57,7 @@ class TabState:
     visiting: bool = False
     committed: bool = False
     pending: bool = False
+    stopped: bool = False
     failed: str | None = None
     crashed: bool = False
     loaded: bool = True
@@ -229,14 +231,15 @@ async def _grown(page: "PlaywrightPage", growth_bytes_max: int, *, now: bool, li
     """Tell whether the page's renderer has grown too much.
 
     Chromium does not tell which renderer is a page's. So all are looked at (cheap, at most once a second), and only
-    when one is too large is the page's own found by its CPU time. With one process per site the limit grows with the
+    when one is too large is the page's own found. With one process per site the limit grows with the
     pages that were in it at once: what they left is not given back when one of them closes.
     """
     link = page.link
     pages = page.context.pages_peak if link.process_per_site else 1
     limit = RENDERER_BASE_BYTES + growth_bytes_max * pages
     large = await link.renderers.larger_than(limit, now=now, limit_s=limit_s)
-    if large and await link.renderers.may_be(large, page.cpu_s, limit_s=limit_s):
-        megabytes = max(renderer.own_bytes for renderer in large) / 1e6
-        return f"its renderer has grown to {megabytes:.0f} MB (limit {limit / 1e6:.0f} MB)"
+    home = await link.renderers.home(page.main_s, limit_s=limit_s) if large else None
+    for renderer in large:
+        if renderer.process == home:
+            return f"its renderer has grown to {renderer.own_bytes / 1e6:.0f} MB (limit {limit / 1e6:.0f} MB)"
     return None

@@ -5,7 +5,7 @@ import platform
 import resource
 import time
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -14,22 +14,24 @@ from shutil import disk_usage
 
 from pydantic import BaseModel, ConfigDict
 
+from browsercrawl import events
 from browsercrawl.browser import find_browser, launcher, refuse_unsupported
 from browsercrawl.cli.arguments import Grammar, Option
 from browsercrawl.cli.settings import browser_fields
 from browsercrawl.cli.terminal import shown_bytes
+from browsercrawl.clock import SystemClock
 from browsercrawl.config import BrowserConfig
 from browsercrawl.config.playwright_file import FILE_NAME
 from browsercrawl.errors import BrowsercrawlError, ConfigError, LaunchFailed
 from browsercrawl.events import Event
-from browsercrawl.events import models as events
 from browsercrawl.ports import BrowserPort, ContextOptions
-from browsercrawl.pressure import read_memory
+from browsercrawl.pressure import Sensors
 from browsercrawl.testing import DemoSite
 
 _PLAYWRIGHT = "1.65."
 _FILES_MIN = 4096
 _MEMORY_BYTES_MIN = 1_000_000_000
+_PROCESSES_MIN = 1000
 _SHM = Path("/dev/shm")  # noqa: S108 - the kernel's shared memory, not a temporary file of ours
 _SHM_BYTES_MIN = 512_000_000
 _STEP_LIMIT_S = 30.0
@@ -84,7 +86,7 @@ class Diagnosis(BaseModel):
 
 def execute(arguments: Namespace) -> int:
     """Examine the machine, print what was found, and return the exit code."""
-    checks = [*(check() for check in _STILL), *asyncio.run(_examine_browser())]
+    checks = [*(check() for check in _STILL), *_check_pressure(), *asyncio.run(_examine_browser())]
     diagnosis = Diagnosis(usable=all(check.state is not State.FAIL for check in checks), checks=tuple(checks))
     if "json" in vars(arguments):
         print(diagnosis.model_dump_json(indent=2))
@@ -129,13 +131,30 @@ def _check_files() -> Check:
     return Check(name="open files", state=State.OK, found=found)
 
 
-def _check_memory() -> Check:
-    memory = read_memory()
-    found = f"{shown_bytes(memory.used_bytes)} of {shown_bytes(memory.limit_bytes)} used ({memory.source})"
-    if memory.limit_bytes < _MEMORY_BYTES_MIN:
-        advice = "tight for a browser: keep --concurrency low, or give it 1 GB or more"
-        return Check(name="memory", state=State.WARN, found=found, advice=advice)
-    return Check(name="memory", state=State.OK, found=found)
+def _check_pressure() -> Iterator[Check]:
+    """Look at what the pressure on this machine is measured by: how much there is of everything, and what says so."""
+    found = {each.what: each for each in Sensors(clock=SystemClock()).where()}
+
+    processes = found["processes"]
+    told = "unlimited" if processes.value is None else f"up to {processes.value:,} ({processes.source})"
+    is_tight = processes.value is not None and processes.value < _PROCESSES_MIN
+    advice = f"threads count too, and a page takes some 20: allow {_PROCESSES_MIN} or more" if is_tight else ""
+    yield Check(name="processes", state=State.WARN if is_tight else State.OK, found=told, advice=advice)
+
+    limit, used = found["memory limit"], found["memory used"]
+    told = f"{shown_bytes(int(used.value or 0))} of {shown_bytes(int(limit.value or 0))} used ({limit.source})"
+    is_tight = (limit.value or 0) < _MEMORY_BYTES_MIN
+    advice = "tight for a browser: keep --concurrency low, or give it 1 GB or more" if is_tight else ""
+    if limit.value is None:
+        told, advice = "not told by this system", "it cannot be seen when memory runs out: keep --concurrency low"
+    yield Check(name="memory", state=State.WARN if is_tight else State.OK, found=told, advice=advice)
+
+    stalls = found["memory stalls"]
+    told = "not told by this kernel" if stalls.value is None else f"{stalls.value:.1f} s so far ({stalls.source})"
+    yield Check(name="memory stalls", state=State.OK, found=told)
+
+    cores = found["CPU cores"]
+    yield Check(name="CPU", state=State.OK, found=f"{cores.value:g} cores ({cores.source})")
 
 
 def _check_shared_memory() -> Check:
@@ -162,10 +181,9 @@ _STILL: tuple[Callable[[], Check], ...] = (
     _check_python,
     _check_system,
     _check_playwright,
-    _check_files,
-    _check_memory,
-    _check_shared_memory,
     _check_sessions,
+    _check_shared_memory,
+    _check_files,
 )
 """What can be looked at without starting anything."""
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from browsercrawl import events
 from browsercrawl.cli.terminal import count_of, shown_bytes, shown_duration
 from browsercrawl.errors import ErrorKind
 from browsercrawl.events import Event, SessionHealth, Status
-from browsercrawl.events import models as events
 from browsercrawl.output import FinishReason
 from browsercrawl.redaction import safe_text, safe_url
 from browsercrawl.result import Result

@@ -79,6 +79,9 @@ class VisitPart(Part):
     )
     save: Kinds | None = Field(default=None, description="Keep of each page, in the run directory.")
     accept_status: Statuses | None = Field(default=None, description="HTTP statuses taken as success besides 2xx.")
+    salvage: Switch | None = Field(
+        default=None, description="Of a page that hangs until its timeout, take what it shows. Default: false."
+    )
 
 
 class LinksPart(Part):
@@ -264,6 +267,7 @@ _FIELDS = {
     "visit.block": "browser.block",
     "visit.save": "visit.save",
     "visit.accept_status": "visit.accept_status",
+    "visit.salvage": "visit.salvage",
     "links.depth": "links.depth",
     "links.scope": "links.scope",
     "links.keep_fragments": "links.keep_fragments",

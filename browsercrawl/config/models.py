@@ -59,6 +59,29 @@ class BrowserConfig(ConfigModel):
         return proxy
 
 
+class RecycleConfig(ConfigModel):
+    """When pages, contexts and browsers are replaced, so that a week is like the first minute; each up to 10 % earlier.
+
+    The defaults were measured: see docs/benchmarks.md.
+    """
+
+    page_visits_max: int = Field(default=25, ge=1, description="A page is replaced after so many visits.")
+    page_age_max_s: Annotated[float, Field(gt=0)] = Field(default=1800, description="Or when it is so old.")
+    page_growth_bytes_max: int = Field(
+        default=64_000_000, ge=0, description="Or when its renderer has grown by so much."
+    )
+    page_bytes_max: int = Field(
+        default=2_000_000_000, ge=1, description="A page whose renderer holds more is killed in mid-visit."
+    )
+    context_visits_max: int = Field(default=1000, ge=1, description="A context is replaced after so many visits.")
+    context_age_max_s: Annotated[float, Field(gt=0)] = Field(default=7200, description="Or when it is so old.")
+    browser_visits_max: int = Field(default=10_000, ge=1, description="A browser is replaced after so many visits.")
+    browser_age_max_s: Annotated[float, Field(gt=0)] = Field(default=21_600, description="Or when it is so old.")
+    browser_bytes_max: int = Field(
+        default=1_500_000_000, ge=1, description="Or when it holds so much, its driver included, its pages not."
+    )
+
+
 class PoolConfig(ConfigModel):
     """How pages and contexts are lent, reused and replaced."""
 
@@ -66,17 +89,9 @@ class PoolConfig(ConfigModel):
         default="clean",
         description="clean: pages are reused and cleaned; keep: reused as they are; never: a new page each.",
     )
-    page_visits_max: int = Field(
-        default=25, ge=1, description="A page is replaced after so many visits (measured best)."
-    )
-    context_visits_max: int = Field(
-        default=1000, ge=1, description="A context is replaced after so many visits: contexts wear."
-    )
+    recycle: RecycleConfig = RecycleConfig()
     contexts_max: int | None = Field(
         default=None, ge=1, description="Open contexts; None: as many as pages, 8 at least."
-    )
-    growth_bytes_max: int = Field(
-        default=64_000_000, ge=0, description="A page whose renderer grew by more is replaced."
     )
     tab_storage: Literal["clear", "keep"] = Field(
         default="clear", description="keep: sessionStorage survives from visit to visit, for apps with a token in it."
@@ -102,6 +117,9 @@ class VisitConfig(ConfigModel):
     save: frozenset[Saved] = Field(default=frozenset(), description="What goes to the run directory's artifacts.")
     accept_status: frozenset[int] = Field(
         default=frozenset(), description="HTTP statuses taken as success besides 2xx."
+    )
+    salvage: bool = Field(
+        default=False, description="A page that hangs is interrupted at its deadline, and what it shows is taken."
     )
 
 

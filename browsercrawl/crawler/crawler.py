@@ -10,7 +10,7 @@ from browsercrawl.config import CrawlerConfig, LinksConfig
 from browsercrawl.crawler.handlers import HandlerTable, OnFailed
 from browsercrawl.crawler.run import Run, RunParts
 from browsercrawl.crawler.stream import Stream
-from browsercrawl.dispatcher import Seeds
+from browsercrawl.dispatcher import Seeds, finish
 from browsercrawl.errors import ConfigError, CrawlerBusy, CrawlerClosed, InputError, SessionPaused
 from browsercrawl.events import Emit, Event, Status, discard
 from browsercrawl.output import FinishReason, Sink, Summary, redacted
@@ -240,8 +240,11 @@ class Crawler:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End the run that is going on and close the browser. Idempotent."""
+        """End the run that is going on and close the browser. Idempotent; goes on to its end even when cancelled."""
         self._closed = True
+        await finish(self._end())  # a closing that nobody waits for may be cut off by the end of the event loop
+
+    async def _end(self) -> None:
         if self._run is not None:
             await self._run.close()
         await self._close_pool()

@@ -22,7 +22,7 @@ from browsercrawl.crawler.files import RunFiles, open_run
 from browsercrawl.crawler.handlers import HandlerTable
 from browsercrawl.crawler.sink import BUFFER_PER_PAGE, ResultBuffer, RunSink
 from browsercrawl.crawler.watch import watch
-from browsercrawl.dispatcher import Dispatcher, Seeds, Wiring
+from browsercrawl.dispatcher import Dispatcher, Seeds, Wiring, finish
 from browsercrawl.errors import BrowsercrawlError, CrawlerClosed, OutputFailed
 from browsercrawl.events import Emit, Event, RunFinished, RunStarted, Status, discard
 from browsercrawl.output import (
@@ -170,7 +170,7 @@ class Run:
         try:
             await asyncio.shield(self._task)
         finally:
-            await self.close()
+            await finish(self.close())
         assert self.summary is not None, "a run that ends without an error has a summary"
         return self.summary
 

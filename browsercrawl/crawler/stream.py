@@ -3,6 +3,7 @@
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from browsercrawl.dispatcher import finish
 from browsercrawl.result import Result
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Stream:
 
     async def aclose(self) -> None:
         """End the run: nothing more is claimed, open pages are closed. Idempotent."""
-        await self._run.close()
+        await finish(self._run.close())
 
     def __del__(self) -> None:
         self._run.abandon()

@@ -1,5 +1,6 @@
 """The dispatcher: claims requests, lends them pages, settles what comes of it."""
 
+from browsercrawl.dispatcher.attempt import finish
 from browsercrawl.dispatcher.dispatcher import Dispatcher
 from browsercrawl.dispatcher.feed import Batch, DurableSeeds, Seed, Seeds
 from browsercrawl.dispatcher.links import LINK
@@ -16,4 +17,5 @@ __all__ = [
     "Seeds",
     "StoreFile",
     "Wiring",
+    "finish",
 ]

@@ -37,6 +37,7 @@ from browsercrawl.errors import (
     InputError,
     InternalError,
     PageCrashed,
+    Quarantined,
     SessionError,
     disposition_of,
 )
@@ -193,6 +194,9 @@ class Attempts:
             deaths_max=self._config.retry.stalls_max,
             extra=extra,
         )
+        if isinstance(error, BrowserCrashed) and isinstance(decision, Finished):
+            error = _quarantined(claim.request, error, deaths=history.deaths_alone)
+            outcome = replace(outcome, error=error)
         if error is not None:
             self._tell_failure(claim, outcome, error, decision)
         host = self._host_update(claim, error)
@@ -361,6 +365,13 @@ def _loss(request: Request, lease: Lease) -> BrowserCrashed | ContextBroken | No
     if lease.is_context_gone:
         return ContextBroken(f"{shown(request.url)}: its browser context was closed under it")
     return None
+
+
+def _quarantined(request: Request, error: BrowserCrashed, *, deaths: int) -> Quarantined:
+    """Name what a request is that takes its browser along each time."""
+    found = Quarantined(f"{shown(request.url)}: visited alone {deaths} times, each time: {error.message}")
+    found.__cause__ = error
+    return found
 
 
 async def finish(work: Coroutine[Any, Any, T]) -> T:

@@ -21,7 +21,7 @@ from browsercrawl.dispatcher.settle import Ending, failed_input, result_of
 from browsercrawl.dispatcher.wiring import Wiring
 from browsercrawl.errors import BrowsercrawlError, InputError, InvalidURL
 from browsercrawl.events import Event, RequestRefused, RequestSkipped, RunParked
-from browsercrawl.frontier import Claim, Refusal, Verdict
+from browsercrawl.frontier import Claim, Cost, Refusal, Verdict
 from browsercrawl.request import Request
 from browsercrawl.result import Outcome, Result, SkipReason
 from browsercrawl.sessions import Session
@@ -60,6 +60,7 @@ class Dispatcher:
         self._visits: dict[asyncio.Task[None], Claim] = {}
         self._suspects: list[Claim] = []
         self._suspect_running = False
+        self._cut_off: list[Claim] = []
         self._input_left = False
         self._pulled = False
         self._fed = False
@@ -228,6 +229,8 @@ class Dispatcher:
             if self.stopping:
                 await self._drain()
                 return
+            while self._cut_off:
+                await self._w.frontier.release(self._cut_off.pop(), cost=Cost.STALL)
             await self._identities.reopen()
             room = self._room()
             if room > 0:
@@ -250,7 +253,7 @@ class Dispatcher:
     def _is_done(self, ready_in_s: float | None) -> bool:
         if self._visits:
             self._parked = 0
-        if self._visits or self._suspects or self._wake.is_set():
+        if self._visits or self._suspects or self._cut_off or self._wake.is_set():
             return False
         counts = self._w.frontier.counts()
         if counts.open == 0:
@@ -300,9 +303,12 @@ class Dispatcher:
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._visits.pop(task)
+        claim = self._visits.pop(task)
         self._suspect_running = False
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            if not self._ending:  # by somebody else; what it had settled already is not given back
+                self._cut_off.append(claim)
+        elif (error := task.exception()) is not None:
             self.fail(error)
         elif self._attempts.stop_reason is not None and not self.stopping:
             self.stop(self._config.drain_s)

@@ -1,24 +1,18 @@
 """The structured events of a run: names, fields and levels. `output` writes them, everything else only emits."""
 
-from browsercrawl.events.catalogue import EVENTS, line_schema
-from browsercrawl.events.models import (
+from browsercrawl.events.base import (
     SCHEMA_VERSION,
-    BrowserCrashed,
-    BrowserLaunched,
-    BrowserRetired,
-    ContextClosed,
-    ContextOpened,
-    ContextRecycled,
     Emit,
     Event,
+    Level,
+    discard,
+)
+from browsercrawl.events.catalogue import EVENTS, line_schema
+from browsercrawl.events.models import (
     HandlerBlockedLoop,
     HandlerRaised,
     HostDeferred,
-    LeaseAcquired,
-    LeaseReleased,
-    Level,
     LogDegraded,
-    PageKilled,
     RequestRefused,
     RequestScheduled,
     RequestSkipped,
@@ -28,7 +22,29 @@ from browsercrawl.events.models import (
     RunParked,
     RunPaused,
     RunStarted,
+    Status,
+    UserLog,
+    VisitFailed,
+    VisitStarted,
+    VisitSucceeded,
+)
+from browsercrawl.events.resources import (
+    BrowserCrashed,
+    BrowserLaunched,
+    BrowserRecycled,
+    BrowserRetired,
+    ContextClosed,
+    ContextOpened,
+    ContextRecycled,
+    LeaseAcquired,
+    LeaseReleased,
+    PageKilled,
+    PoolChecked,
+    RendererKilled,
+    Rung,
     SandboxUnavailable,
+)
+from browsercrawl.events.sessions import (
     SessionExpired,
     SessionHealth,
     SessionHibernated,
@@ -40,12 +56,6 @@ from browsercrawl.events.models import (
     SessionRetired,
     SessionRevived,
     SessionSaveFailed,
-    Status,
-    UserLog,
-    VisitFailed,
-    VisitStarted,
-    VisitSucceeded,
-    discard,
 )
 
 __all__ = [
@@ -53,6 +63,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "BrowserCrashed",
     "BrowserLaunched",
+    "BrowserRecycled",
     "BrowserRetired",
     "ContextClosed",
     "ContextOpened",
@@ -67,6 +78,8 @@ __all__ = [
     "Level",
     "LogDegraded",
     "PageKilled",
+    "PoolChecked",
+    "RendererKilled",
     "RequestRefused",
     "RequestScheduled",
     "RequestSkipped",
@@ -76,6 +89,7 @@ __all__ = [
     "RunParked",
     "RunPaused",
     "RunStarted",
+    "Rung",
     "SandboxUnavailable",
     "SessionExpired",
     "SessionHealth",

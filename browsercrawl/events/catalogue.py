@@ -2,22 +2,15 @@
 
 from pydantic import JsonValue
 
-from browsercrawl.events.models import (
+from browsercrawl.events.base import (
     SCHEMA_VERSION,
-    BrowserCrashed,
-    BrowserLaunched,
-    BrowserRetired,
-    ContextClosed,
-    ContextOpened,
-    ContextRecycled,
     Event,
+)
+from browsercrawl.events.models import (
     HandlerBlockedLoop,
     HandlerRaised,
     HostDeferred,
-    LeaseAcquired,
-    LeaseReleased,
     LogDegraded,
-    PageKilled,
     RequestRefused,
     RequestScheduled,
     RequestSkipped,
@@ -27,7 +20,28 @@ from browsercrawl.events.models import (
     RunParked,
     RunPaused,
     RunStarted,
+    Status,
+    UserLog,
+    VisitFailed,
+    VisitStarted,
+    VisitSucceeded,
+)
+from browsercrawl.events.resources import (
+    BrowserCrashed,
+    BrowserLaunched,
+    BrowserRecycled,
+    BrowserRetired,
+    ContextClosed,
+    ContextOpened,
+    ContextRecycled,
+    LeaseAcquired,
+    LeaseReleased,
+    PageKilled,
+    PoolChecked,
+    RendererKilled,
     SandboxUnavailable,
+)
+from browsercrawl.events.sessions import (
     SessionExpired,
     SessionHibernated,
     SessionLoggedIn,
@@ -38,11 +52,6 @@ from browsercrawl.events.models import (
     SessionRetired,
     SessionRevived,
     SessionSaveFailed,
-    Status,
-    UserLog,
-    VisitFailed,
-    VisitStarted,
-    VisitSucceeded,
 )
 
 EVENTS: tuple[type[Event], ...] = (
@@ -78,8 +87,11 @@ EVENTS: tuple[type[Event], ...] = (
     BrowserLaunched,
     SandboxUnavailable,
     BrowserCrashed,
+    BrowserRecycled,
     BrowserRetired,
     PageKilled,
+    RendererKilled,
+    PoolChecked,
     HandlerBlockedLoop,
     HandlerRaised,
     UserLog,

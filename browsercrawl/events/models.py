@@ -1,52 +1,11 @@
-"""One frozen model per event. The models are the documentation; the schema is exported from them.
+"""Events of runs, requests and visits. One frozen model per event; the models are the documentation."""
 
-An event carries what happened and to whom. What is the same for a whole run (`ts`, `run_id`, `schema`) is added once,
-by the writer. URLs and messages are redacted by the log, not by the emitter: there is one place to get that right.
-"""
-
-from collections.abc import Callable
-from datetime import datetime
-from enum import StrEnum
-from typing import ClassVar, Literal
-
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import Field, JsonValue
 
 from browsercrawl.errors import Disposition, ErrorKind
+from browsercrawl.events.base import Event, Level
+from browsercrawl.events.sessions import SessionHealth
 from browsercrawl.result import Phase, Timings
-
-
-class Level(StrEnum):
-    """Severity, in the words of Python's logging."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class Event(BaseModel):
-    """Base of all events.
-
-    Attributes:
-        name: `noun.verb`; public contract.
-        level: how loud it is.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: ClassVar[str]
-    level: ClassVar[Level] = Level.INFO
-
-
-SCHEMA_VERSION = 1
-"""Stands in each line as `schema`; grows when a field changes its meaning or goes away."""
-
-Emit = Callable[[Event], None]
-"""Takes an event; must not block and must not raise."""
-
-
-def discard(event: Event) -> None:
-    """Forget the event: the `Emit` of whoever has no listener."""
 
 
 class RunStarted(Event):
@@ -187,208 +146,6 @@ class RetryScheduled(Event):
     disposition: Disposition
 
 
-class LeaseAcquired(Event):
-    """A page was lent to a visit."""
-
-    name = "lease.acquired"
-    level = Level.DEBUG
-    lease_id: int
-    session: str
-    context_id: int
-    page_visits: int
-    waited_s: float
-
-
-class LeaseReleased(Event):
-    """A lease ended. `kept` tells whether its page went back to stock, `why` why not; its popups were closed."""
-
-    name = "lease.released"
-    level = Level.DEBUG
-    lease_id: int
-    session: str
-    held_s: float
-    kept: bool
-    why: str | None
-    popups: int = 0
-    dialogs: int = 0
-
-
-class ContextOpened(Event):
-    """A browser context was opened for a session."""
-
-    name = "context.opened"
-    context_id: int
-    session: str
-    contexts: int
-
-
-class ContextRecycled(Event):
-    """A context is worn or was changed by user code: it ends when its last lease does."""
-
-    name = "context.recycled"
-    context_id: int
-    session: str
-    why: str
-    visits: int
-
-
-class ContextClosed(Event):
-    """A browser context was closed."""
-
-    name = "context.closed"
-    context_id: int
-    session: str
-    clean: bool
-    contexts: int
-
-
-class BrowserLaunched(Event):
-    """A browser is up."""
-
-    name = "browser.launched"
-    pid: int | None
-    binary: str
-    version: str
-    sandbox: bool
-    generation: int
-    took_s: float
-
-
-class SandboxUnavailable(Event):
-    """Chromium runs without its sandbox: a hostile page has one wall less to climb."""
-
-    name = "browser.sandbox_unavailable"
-    level = Level.WARNING
-    reason: str
-    remedy: str
-
-
-class BrowserCrashed(Event):
-    """The browser or its driver died, or did not answer any more; it will be relaunched."""
-
-    name = "browser.crashed"
-    level = Level.ERROR
-    generation: int
-    reason: str
-    leases_lost: int
-
-
-class BrowserRetired(Event):
-    """A browser was closed on purpose."""
-
-    name = "browser.retired"
-    generation: int
-    clean: bool
-
-
-class PageKilled(Event):
-    """A page that did not answer was interrupted or closed by force."""
-
-    name = "page.killed"
-    level = Level.WARNING
-    lease_id: int | None
-    rung: Literal["interrupt", "close_page", "close_context", "kill_browser"]
-    worked: bool
-    took_s: float
-
-
-class SessionLoginStarted(Event):
-    """A session is being logged in; nothing else of it is visited meanwhile."""
-
-    name = "session.login_started"
-    session: str
-    login: int
-
-
-class SessionLoggedIn(Event):
-    """A session is logged in: its `login`-th."""
-
-    name = "session.logged_in"
-    session: str
-    login: int
-    took_s: float
-
-
-class SessionLoginFailed(Event):
-    """A login failed, `tries` times in a row now. `artifact` is a picture of what the page showed."""
-
-    name = "session.login_failed"
-    level = Level.WARNING
-    session: str
-    kind: ErrorKind
-    message: str
-    tries: int
-    again_in_s: float | None
-    artifact: str | None = None
-
-
-class SessionExpired(Event):
-    """A page shows that the session is logged out; what is open of it is visited again after its next login."""
-
-    name = "session.expired"
-    session: str
-    login: int
-    url: str
-    reason: str
-
-
-class SessionPaused(Event):
-    """A session cannot go on: its requests wait until the run is resumed."""
-
-    name = "session.paused"
-    level = Level.ERROR
-    session: str
-    reason: str
-
-
-class SessionHibernated(Event):
-    """The state of a session was saved, and its context closes; `kept` counts cookies and origins with storage."""
-
-    name = "session.hibernated"
-    session: str
-    complete: bool
-    kept: int
-    took_s: float
-
-
-class SessionRevived(Event):
-    """A context is opened from the saved state of its session."""
-
-    name = "session.revived"
-    session: str
-    login: int
-    kept: int
-    state_age_s: float | None
-
-
-class SessionRetired(Event):
-    """A session was refused by the site: its cookies and its proxy were thrown away, a new one has its name."""
-
-    name = "session.retired"
-    level = Level.WARNING
-    session: str
-    reason: str
-
-
-class SessionSaveFailed(Event):
-    """The state of a session could not be written; it is kept in memory."""
-
-    name = "session.save_failed"
-    level = Level.ERROR
-    session: str
-    message: str
-
-
-class SessionProxyChanged(Event):
-    """A session's proxy failed or was banned; it has another now, or waits until one has rested (`again_in_s`)."""
-
-    name = "session.proxy_changed"
-    level = Level.WARNING
-    session: str
-    reason: str
-    again_in_s: float | None
-
-
 class HostDeferred(Event):
     """A host asked for a pause; its requests wait."""
 
@@ -436,26 +193,6 @@ class LogDegraded(Event):
     reason: str
 
 
-class SessionHealth(BaseModel):
-    """How a session does.
-
-    Attributes:
-        phase: `out` (not logged in), `logging_in`, `in`, or `paused` (for a `reason`).
-        pages, failures: visits that succeeded, and that failed. `state_age_s`: since its state was saved.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    session: str
-    phase: str
-    pages: int = 0
-    failures: int = 0
-    logins: int = 0
-    last_login: datetime | None = None
-    state_age_s: float | None = None
-    reason: str | None = None
-
-
 class Status(Event):
     """How the run stands; sent every few seconds and once at the end. `parked` requests wait for their session."""
 
@@ -470,8 +207,8 @@ class Status(Event):
     skipped: int = 0
     limit: int = 0
     pages_per_s: float = 0.0
-    phase_p50_s: dict[str, float] = {}
-    phase_p95_s: dict[str, float] = {}
+    phase_p50_s: dict[str, float] = Field(default_factory=dict)
+    phase_p95_s: dict[str, float] = Field(default_factory=dict)
     memory_used_bytes: int = 0
     memory_limit_bytes: int = 0
     memory_source: str = ""
@@ -480,7 +217,7 @@ class Status(Event):
     pages: int = 0
     elapsed_s: float = 0.0
     sessions_paused: int = 0
-    sessions: list[SessionHealth] = []
+    sessions: list[SessionHealth] = Field(default_factory=list)
 
     def __str__(self) -> str:
         """Return a table for people: one line per group of numbers."""

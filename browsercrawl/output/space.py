@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from browsercrawl.clock import Clock
 from browsercrawl.errors import OutputFailed
-from browsercrawl.events.models import Emit, RunContinued, RunPaused
+from browsercrawl.events import Emit, RunContinued, RunPaused
 
 RETRY_S = 1.0
 """Between two tries to write on a full disk."""

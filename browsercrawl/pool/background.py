@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from browsercrawl.clock import Clock
+from browsercrawl.events import Emit
 
 _T = TypeVar("_T")
 
@@ -68,3 +70,13 @@ class Changes:
         changed, self._next = self._next, None
         if changed is not None:
             changed.set_result(None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What all parts of a pool work with."""
+
+    clock: Clock
+    emit: Emit
+    tasks: Background
+    changes: Changes

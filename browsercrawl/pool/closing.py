@@ -1,28 +1,27 @@
 """Closing pages and contexts for certain: by asking, and, where that does not help, by the ladder.
 
-The ladder, each rung with its own limit and event, each taken only if the one before did not help:
-interrupt the page's script, close the page, close its context, kill the browser. A page's neighbours in the context
-or browser die with it; their leases are marked `lost`.
+The ladder, each rung with its own limit and event, each taken only if those before did not help: interrupt the page's
+script, stop its loading, close it; crash it, kill its renderer's process, and close it then; close its context; kill
+the browser, which takes its driver along: they are one unit, and the next lease starts another. Pages that die with it
+in the same renderer, context or browser are not to blame, and their requests are put back.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Literal
 
-from browsercrawl.clock import Clock
 from browsercrawl.errors import ErrorKind
-from browsercrawl.events import ContextClosed, Emit, PageKilled
-from browsercrawl.pool.background import Background
+from browsercrawl.events import ContextClosed, PageKilled, Rung
+from browsercrawl.pool.background import Means
 from browsercrawl.pool.lifecycle import ContextState, PageState
 from browsercrawl.pool.stock import PooledContext, PooledPage, Stock
 
-INTERRUPT_LIMIT_S = 1.0
-"""A page that has not obeyed by then will not (measured: 5-10 ms when it does)."""
+OBEY_LIMIT_S = 1.0
+"""A page that has not obeyed by then will not (measured: 5-20 ms when it does)."""
+ASK_LIMIT_S = 2.0
+"""Nor does one close by itself then that has not yet (measured: 0.5 s with its renderer stopped)."""
 
 ANSWERING = frozenset({ErrorKind.NETWORK, ErrorKind.DOWNLOAD, ErrorKind.PAGE_CLOSED, ErrorKind.PAGE_CRASHED})
 """What condemns a page without a suspicion that its script hangs: it is simply closed."""
-
-Rung = Literal["interrupt", "close_page", "close_context", "kill_browser"]
 
 
 class Closer:
@@ -33,20 +32,11 @@ class Closer:
         limit_s: for closing a page or a context.
     """
 
-    def __init__(
-        self,
-        stock: Stock,
-        *,
-        tasks: Background,
-        clock: Clock,
-        emit: Emit,
-        limit_s: float,
-        kill_browser: Callable[[int, str], None],
-    ) -> None:
+    def __init__(self, stock: Stock, *, means: Means, limit_s: float, kill_browser: Callable[[int, str], None]) -> None:
         self._stock = stock
-        self._tasks = tasks
-        self._clock = clock
-        self._emit = emit
+        self._tasks = means.tasks
+        self._clock = means.clock
+        self._emit = means.emit
         self._limit_s = limit_s
         self._kill_browser = kill_browser
 
@@ -95,21 +85,27 @@ class Closer:
         )
 
     async def _climb(self, page: PooledPage) -> None:
-        lease_id = page.lease.id if page.lease is not None else None
-        context = page.context
-
-        async def climb_rung(rung: Rung, doing: Awaitable[bool]) -> bool:
-            started_at = self._clock.now()
-            worked = await doing
-            took_s = self._clock.now() - started_at
-            self._emit(PageKilled(lease_id=lease_id, rung=rung, worked=worked, took_s=took_s))
-            return worked
-
-        await climb_rung("interrupt", page.port.interrupt(limit_s=INTERRUPT_LIMIT_S))
-        if await climb_rung("close_page", page.port.close(limit_s=self._limit_s)):
+        port, context = page.port, page.context
+        if not await self._rung(page, "interrupt", port.interrupt(limit_s=OBEY_LIMIT_S)):
+            await self._rung(page, "stop_loading", port.stop_loading(limit_s=OBEY_LIMIT_S))
+        if await self._rung(page, "close_page", port.close(limit_s=min(ASK_LIMIT_S, self._limit_s))):
+            return
+        crashed = await self._rung(page, "crash_page", port.crash(limit_s=OBEY_LIMIT_S))
+        if not crashed:
+            crashed = await self._rung(page, "kill_renderer", port.kill_renderer(limit_s=OBEY_LIMIT_S))
+        if crashed and await self._rung(page, "close_page", port.close(limit_s=self._limit_s)):
             return
         if context.state is ContextState.CLOSED:
             return
-        if await climb_rung("close_context", self.close_context(context)):
+        if await self._rung(page, "close_context", self.close_context(context)):
             return
+        lease_id = page.lease.id if page.lease is not None else None
         self._emit(PageKilled(lease_id=lease_id, rung="kill_browser", worked=True, took_s=0.0))
+
+    async def _rung(self, page: PooledPage, rung: Rung, doing: Awaitable[bool]) -> bool:
+        lease_id = page.lease.id if page.lease is not None else None
+        started_at = self._clock.now()
+        worked = await doing
+        took_s = self._clock.now() - started_at
+        self._emit(PageKilled(lease_id=lease_id, rung=rung, worked=worked, took_s=took_s))
+        return worked

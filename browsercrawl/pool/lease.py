@@ -69,7 +69,7 @@ class Lease:
     @property
     def page_visits(self) -> int:
         """How many leases the page has served, this one included."""
-        return self._page_now().visits
+        return self._page_now().wear.visits
 
     async def release(self, *, condemned: str | None = None) -> None:
         """Give the page back; exactly once. Goes on to its end even when the caller is cancelled.

@@ -3,7 +3,7 @@
     page     OPENING ─▶ LEASED ─▶ RETURNING ─▶ PARKED ─▶ LEASED …        any of them ─▶ CLOSING ─▶ CLOSED
     context  OPENING ─▶ OPEN ─▶ DRAINING ─▶ HIBERNATING ─▶ CLOSING ─▶ CLOSED          OPEN ─▶ HIBERNATING or CLOSING
     lease    ACQUIRING ─▶ HELD ─▶ RELEASING ─▶ ENDED                     at the pool's close: HELD ─▶ REVOKED ─▶ ENDED
-    browser  DOWN ─▶ LAUNCHING ─▶ UP ─▶ DOWN …                           any of them ─▶ CLOSED
+    browser  DOWN ─▶ LAUNCHING ─▶ UP ─▶ DOWN …, UP ─▶ LAUNCHING (its successor)  any of them ─▶ CLOSED
     pool     OPEN ─▶ CLOSING ─▶ CLOSED
 
 CLOSED without CLOSING is death: with its context, its browser, or at user code's hands.
@@ -53,7 +53,7 @@ class LeaseState(Enum):
 
 
 class BrowserState(Enum):
-    """Where the pool's one browser is."""
+    """Where the pool's browser is; while it is UP its successor may be on its way."""
 
     DOWN = auto()
     LAUNCHING = auto()
@@ -92,7 +92,7 @@ _MOVES: Mapping[Enum, frozenset[Enum]] = {
     _L.ENDED: frozenset(),
     _B.DOWN: frozenset({_B.LAUNCHING, _B.CLOSED}),
     _B.LAUNCHING: frozenset({_B.UP, _B.DOWN, _B.CLOSED}),
-    _B.UP: frozenset({_B.DOWN, _B.CLOSED}),
+    _B.UP: frozenset({_B.DOWN, _B.LAUNCHING, _B.CLOSED}),
     _B.CLOSED: frozenset(),
     PoolState.OPEN: frozenset({PoolState.CLOSING}),
     PoolState.CLOSING: frozenset({PoolState.CLOSED}),

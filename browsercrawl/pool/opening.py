@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from browsercrawl.errors import BrowserCrashed, BrowsercrawlError, CallTimeout, InternalError
-from browsercrawl.events import ContextOpened, Emit
-from browsercrawl.pool.background import Changes
+from browsercrawl.events import ContextOpened
+from browsercrawl.pool.background import Means
 from browsercrawl.pool.lifecycle import ContextState, LeaseState, PageState
 from browsercrawl.pool.stock import PooledContext, PooledPage, Stock
 from browsercrawl.pool.supervisor import Supervisor
@@ -31,17 +31,17 @@ class Opener:
         self,
         stock: Stock,
         *,
+        means: Means,
         upkeep: Upkeep,
         supervisor: Supervisor,
-        changes: Changes,
-        emit: Emit,
         limits: OpeningLimits,
     ) -> None:
         self._stock = stock
         self._upkeep = upkeep
         self._supervisor = supervisor
-        self._changes = changes
-        self._emit = emit
+        self._changes = means.changes
+        self._clock = means.clock
+        self._emit = means.emit
         self._limits = limits
 
     async def open_context(self, context: PooledContext, browser: BrowserPort) -> None:
@@ -71,6 +71,7 @@ class Opener:
     async def open_page(self, page: PooledPage) -> None:
         """Open a page that was entered in the books, and lend it to the lease it is for, if that still waits."""
         context = page.context
+        started_at = self._clock.now()
         try:
             page.opened_port = await context.port.new_page(limit_s=self._limits.open_s)
         except Exception as error:  # noqa: BLE001 - the task boundary: handed to whoever waits for this page
@@ -82,7 +83,9 @@ class Opener:
             elif not self._upkeep.is_broken(context):
                 self._upkeep.recycle(context, f"no page could be opened: {error}")
         else:
-            self._supervisor.proved()
+            self._supervisor.proved(context.generation)
+            for wear in (context.wear, context.unit.wear):
+                wear.drift.add(self._clock.now() - started_at)
             lease = page.lease
             if self._upkeep.is_broken(context):  # closed, or about to be
                 gone = await page.port.close(limit_s=self._limits.close_s)

@@ -27,16 +27,18 @@ from browsercrawl.errors import (
     disposition_of,
 )
 from browsercrawl.events import Emit, LeaseAcquired, LeaseReleased
-from browsercrawl.pool.background import Background, Changes
+from browsercrawl.pool.background import Background, Changes, Means
+from browsercrawl.pool.checking import Checker
 from browsercrawl.pool.closing import Closer
 from browsercrawl.pool.lease import Lease
 from browsercrawl.pool.lifecycle import ContextState, LeaseState, PageState, PoolState, moved
 from browsercrawl.pool.opening import Opener, OpeningLimits
 from browsercrawl.pool.statistics import PoolStatistics
 from browsercrawl.pool.stock import PooledContext, PooledPage, PoolSize, Stock
-from browsercrawl.pool.supervisor import Supervisor
-from browsercrawl.pool.upkeep import Upkeep, UpkeepLimits
-from browsercrawl.ports import BrowserPort, Cleaning, LaunchBrowser, SessionKeeper
+from browsercrawl.pool.supervisor import Reactions, Supervisor, Unit
+from browsercrawl.pool.upkeep import Upkeep
+from browsercrawl.pool.wear import Budgets
+from browsercrawl.ports import Cleaning, LaunchBrowser, SessionKeeper
 from browsercrawl.request import Isolation
 
 RECONDITION_LIMIT_S = 1.5
@@ -75,33 +77,38 @@ class Pool:
         self._keeper = keeper
         self._clock = clock
         self._emit = emit
-        self._stock = Stock(size)
+        self._budgets = Budgets(config.recycle, clock)
         self._tasks = Background(clock)
         self._changes = Changes()
-        self._supervisor = Supervisor(launch, clock=clock, emit=emit, tasks=self._tasks, on_lost=self._on_lost)
+        means = Means(clock=clock, emit=emit, tasks=self._tasks, changes=self._changes)
+        self._supervisor = Supervisor(
+            launch,
+            means=means,
+            reactions=Reactions(
+                on_lost=self._on_lost,
+                on_retiring=self._on_retiring,
+                care=self._care,
+                new_wear=self._budgets.new_browser,
+            ),
+        )
+        self._stock = Stock(size, on_empty=self._supervisor.retire)
         self._closer = Closer(
-            self._stock,
-            tasks=self._tasks,
-            clock=clock,
-            emit=emit,
-            limit_s=config.close_limit_s,
-            kill_browser=self._supervisor.lose,
+            self._stock, means=means, limit_s=config.close_limit_s, kill_browser=self._supervisor.lose
         )
-        self._upkeep = Upkeep(
-            self._stock,
-            closer=self._closer,
-            tasks=self._tasks,
-            changes=self._changes,
-            emit=emit,
-            limits=UpkeepLimits(context_visits_max=config.context_visits_max, keeper=keeper),
-        )
+        self._upkeep = Upkeep(self._stock, means=means, closer=self._closer, keeper=keeper)
         self._opener = Opener(
             self._stock,
+            means=means,
             upkeep=self._upkeep,
             supervisor=self._supervisor,
-            changes=self._changes,
-            emit=emit,
             limits=OpeningLimits(open_s=config.acquire_limit_s / 2, close_s=config.close_limit_s, keeper=keeper),
+        )
+        self._checker = Checker(
+            self._stock,
+            means=means,
+            upkeep=self._upkeep,
+            supervisor=self._supervisor,
+            page_bytes_max=config.recycle.page_bytes_max,
         )
         self._state = PoolState.OPEN
         self._leases: set[Lease] = set()
@@ -145,7 +152,7 @@ class Pool:
             contexts=stock.live_contexts,
             contexts_closing=stock.contexts_in(ContextState.CLOSING),
             replacements=self._upkeep.replacements,
-            browsers=int(self._supervisor.is_up),
+            browsers=self._supervisor.up,
             generation=self._supervisor.generation,
             launches=self._supervisor.launches,
         )
@@ -163,7 +170,7 @@ class Pool:
             PoolClosed: closing has begun.
         """
         self._refuse_if_closing()
-        if self._supervisor.browser is None:
+        if self._supervisor.current is None:
             launch = self._supervisor.launching(failures_max=1)
             await asyncio.wait({launch})
             self._refuse_if_closing()
@@ -208,7 +215,7 @@ class Pool:
                 lease_id=lease.id,
                 session=session,
                 context_id=page.context.id,
-                page_visits=page.visits,
+                page_visits=page.wear.visits,
                 waited_s=lease.held_from - lease.asked_at,
             )
         )
@@ -246,14 +253,14 @@ class Pool:
         failures = 0
         while True:
             self._refuse_if_closing()
-            browser = self._supervisor.browser
-            if browser is None:
+            unit = self._supervisor.current
+            if unit is None:
                 launch = self._supervisor.launching()
                 await self._wait(launch, lease)
                 if not launch.cancelled() and (error := launch.result()) is not None:
                     raise error
                 continue
-            context = self._join_context(lease, isolation, browser)
+            context = self._join_context(lease, isolation, unit)
             if context is None:
                 await self._wait(self._changes.next(), lease)
             elif context.state is ContextState.OPENING:
@@ -269,7 +276,7 @@ class Pool:
                     return page
                 failures = self._count_failure(failures, page.error)
 
-    def _join_context(self, lease: Lease, isolation: Isolation, browser: BrowserPort) -> PooledContext | None:
+    def _join_context(self, lease: Lease, isolation: Isolation, unit: Unit) -> PooledContext | None:
         """Give the lease a context that is open or opening; None: it must wait for room."""
         if lease.context is not None:
             usable = lease.context.state in {ContextState.OPENING, ContextState.OPEN}
@@ -289,10 +296,9 @@ class Pool:
                 self._waiting[lease] = None
                 return None
             terms = self._keeper.terms(lease.session)
-            context = self._stock.add_context(
-                lease.session, private=private, terms=terms, generation=self._supervisor.generation
-            )
-            self._tasks.spawn(self._opener.open_context(context, browser), f"pool: open context {context.id}")
+            wear = self._budgets.new_context()
+            context = self._stock.add_context(lease.session, private=private, terms=terms, unit=unit, wear=wear)
+            self._tasks.spawn(self._opener.open_context(context, unit.browser), f"pool: open context {context.id}")
         elif context.is_full:
             return None
         context.leases.add(lease)
@@ -306,7 +312,7 @@ class Pool:
         if page is None:
             if not self._upkeep.make_page_room(lease.session):
                 return None
-            page = self._stock.add_page(context, lease)
+            page = self._stock.add_page(context, lease, wear=self._budgets.new_page())
             self._tasks.spawn(self._opener.open_page(page), f"pool: open page {page.id}")
         else:
             self._upkeep.recycle_if_worn(context)
@@ -347,7 +353,7 @@ class Pool:
             self._stock.move_page(page, PageState.RETURNING)
             cleaning = Cleaning.NONE if self._config.reuse == "keep" else Cleaning.FULL
             why = await page.port.recondition(
-                cleaning, growth_bytes_max=self._config.growth_bytes_max, limit_s=RECONDITION_LIMIT_S
+                cleaning, growth_bytes_max=self._config.recycle.page_growth_bytes_max, limit_s=RECONDITION_LIMIT_S
             )
             why = why or self._unfit(page, None)
         if why is None:
@@ -377,9 +383,7 @@ class Pool:
             return "used once"
         if context.state is not ContextState.OPEN:
             return "its context is drained"
-        if page.visits >= self._config.page_visits_max:
-            return f"served {page.visits} visits"
-        return None
+        return page.wear.reason(self._clock.now())
 
     async def _replace(self, lease: Lease, page: PooledPage, *, condemned: str | None, why: str) -> None:
         """Close a page; the lease ends before if there is room among the replacements, else after."""
@@ -424,6 +428,14 @@ class Pool:
     def _on_lost(self, generation: int, reason: str) -> int:
         return self._upkeep.lose_generation(generation, reason)
 
+    async def _care(self, unit: Unit) -> None:
+        await self._checker.care(unit)
+
+    def _on_retiring(self, generation: int, reason: str) -> None:
+        self._upkeep.retire_generation(generation, reason)
+        if not self._stock.contexts_of(generation):
+            self._supervisor.retire(generation)
+
     async def _close(self, limit_s: float) -> None:
         deadline = self._clock.now() + limit_s
         await self._save_all(limit_s * SAVE_SHARE)
@@ -440,7 +452,7 @@ class Pool:
 
     async def _save_all(self, limit_s: float) -> None:
         """Save what sessions keep of the contexts that are there; wait for those that hibernate already."""
-        if self._supervisor.browser is None:
+        if not self._supervisor.up:
             return
         deadline = self._clock.now() + limit_s
         saving = [

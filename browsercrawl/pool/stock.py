@@ -13,12 +13,14 @@ way only when it has no lease: the one used longest ago.
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import KeysView
+from collections.abc import Callable, KeysView
 from dataclasses import dataclass, field
 
 from browsercrawl.errors import BrowsercrawlError, InternalError
 from browsercrawl.pool.lease import Lease
 from browsercrawl.pool.lifecycle import ContextState, PageState, moved
+from browsercrawl.pool.supervisor import Unit
+from browsercrawl.pool.wear import Wear
 from browsercrawl.ports import ContextOptions, ContextPort, PagePort, SessionTerms
 
 STOCK_PAGES = 4
@@ -53,7 +55,8 @@ class PooledContext:
     Attributes:
         private: made for one lease (`isolation="request"`), never shared.
         terms: of its session.
-        generation: of the browser it lives in.
+        unit: the browser it lives in.
+        wear: what it has been through.
         leases: that use it or wait for it; while there is one it is not closed to make room.
         opened: done when opening has ended, well or not.
         error: why opening failed.
@@ -65,10 +68,10 @@ class PooledContext:
     session: str
     private: bool
     terms: SessionTerms
-    generation: int
+    unit: Unit
+    wear: Wear
     opened: asyncio.Future[None]
     state: ContextState = ContextState.OPENING
-    visits: int = 0
     used_at: int = 0
     leases: set[Lease] = field(default_factory=set)
     pages: set["PooledPage"] = field(default_factory=set)
@@ -85,6 +88,11 @@ class PooledContext:
         if self.opened_port is None:
             raise InternalError(f"context {self.id} is {self.state.name}: it is not open yet")
         return self.opened_port
+
+    @property
+    def generation(self) -> int:
+        """Of its browser."""
+        return self.unit.generation
 
     @property
     def is_kept(self) -> bool:
@@ -112,7 +120,7 @@ class PooledPage:
     """A page and what the pool knows of it.
 
     Attributes:
-        visits: leases it has served, the present one included.
+        wear: what it has been through, the present lease included.
         lease: that holds it, or for which it is being opened.
         opened: done when opening has ended, well or not.
         error: why opening failed.
@@ -121,9 +129,9 @@ class PooledPage:
     id: int
     context: PooledContext
     lease: Lease | None
+    wear: Wear
     opened: asyncio.Future[None]
     state: PageState = PageState.OPENING
-    visits: int = 0
     parked_at: int = 0
     error: BrowsercrawlError | None = None
     opened_port: PagePort | None = None
@@ -143,12 +151,16 @@ class PooledPage:
 class Stock:
     """All contexts and pages that are not closed.
 
+    Args:
+        on_empty: told the number of a browser when its last context has closed.
+
     Attributes:
         size: the bounds.
     """
 
-    def __init__(self, size: PoolSize) -> None:
+    def __init__(self, size: PoolSize, *, on_empty: Callable[[int], None]) -> None:
         self.size = size
+        self._on_empty = on_empty
         self._ids = itertools.count(1)
         self._ticks = itertools.count(1)
         self._contexts: dict[int, PooledContext] = {}
@@ -199,11 +211,25 @@ class Stock:
         """Return the session's context that is open or being opened."""
         return self._warm.get(session) or self._opening.get(session)
 
-    def add_context(self, session: str, *, private: bool, terms: SessionTerms, generation: int) -> PooledContext:
+    def contexts_of(self, generation: int) -> list[PooledContext]:
+        """Return those of a browser that are not closed."""
+        return [context for context in self._contexts.values() if context.generation == generation]
+
+    def pages_of(self, generation: int) -> list[PooledPage]:
+        """Return the pages of a browser that are not closed."""
+        return [page for context in self.contexts_of(generation) for page in context.pages]
+
+    def add_context(self, session: str, *, private: bool, terms: SessionTerms, unit: Unit, wear: Wear) -> PooledContext:
         """Enter a context that is now being opened."""
         opened = asyncio.get_running_loop().create_future()
         context = PooledContext(
-            id=next(self._ids), session=session, private=private, terms=terms, generation=generation, opened=opened
+            id=next(self._ids),
+            session=session,
+            private=private,
+            terms=terms,
+            unit=unit,
+            wear=wear,
+            opened=opened,
         )
         self._contexts[context.id] = context
         self._context_states[context.state] += 1
@@ -211,10 +237,10 @@ class Stock:
             self._opening[session] = context
         return context
 
-    def add_page(self, context: PooledContext, lease: Lease) -> PooledPage:
+    def add_page(self, context: PooledContext, lease: Lease, *, wear: Wear) -> PooledPage:
         """Enter a page that is now being opened for a lease."""
         opened = asyncio.get_running_loop().create_future()
-        page = PooledPage(id=next(self._ids), context=context, lease=lease, opened=opened)
+        page = PooledPage(id=next(self._ids), context=context, lease=lease, wear=wear, opened=opened)
         context.pages.add(page)
         self._pages[page.state] += 1
         return page
@@ -231,8 +257,8 @@ class Stock:
         """Hand a page to a lease, and count the visit."""
         self.move_page(page, PageState.LEASED)
         page.lease = lease
-        page.visits += 1
-        page.context.visits += 1
+        for wear in (page.wear, page.context.wear, page.context.unit.wear):
+            wear.visits += 1
         page.context.used_at = next(self._ticks)
         lease.pooled = page
 
@@ -283,6 +309,8 @@ class Stock:
             del self._contexts[context.id]
             for page in list(context.pages):
                 self.move_page(page, PageState.CLOSED)
+            if not any(other.generation == context.generation for other in self._contexts.values()):
+                self._on_empty(context.generation)
         else:
             self._context_states[new] += 1
         if new in {ContextState.HIBERNATING, ContextState.CLOSING}:  # nobody gets one of its pages any more

@@ -1,10 +1,9 @@
 """Keeping contexts and pages within their bounds: what makes way, what is recycled, what is replaced."""
 
 from collections.abc import Awaitable
-from dataclasses import dataclass
 
-from browsercrawl.events import ContextRecycled, Emit
-from browsercrawl.pool.background import Background, Changes
+from browsercrawl.events import ContextRecycled
+from browsercrawl.pool.background import Means
 from browsercrawl.pool.closing import Closer
 from browsercrawl.pool.lease import Lease
 from browsercrawl.pool.lifecycle import ContextState, PageState
@@ -15,16 +14,11 @@ HIBERNATION_LIMIT_S = 5.0
 """Saving the state of a session may take this long; what is known by then is kept."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpkeepLimits:
-    """How long contexts live: a shared one is recycled after `context_visits_max`; `keeper` saves what outlives it."""
-
-    context_visits_max: int
-    keeper: SessionKeeper
-
-
 class Upkeep:
     """Decides synchronously what is closed, and closes it in the background as replacements.
+
+    Args:
+        keeper: saves what outlives a context.
 
     Attributes:
         replacements: closings that go on.
@@ -34,19 +28,18 @@ class Upkeep:
         self,
         stock: Stock,
         *,
+        means: Means,
         closer: Closer,
-        tasks: Background,
-        changes: Changes,
-        emit: Emit,
-        limits: UpkeepLimits,
+        keeper: SessionKeeper,
     ) -> None:
         self.replacements = 0
         self._stock = stock
         self._closer = closer
-        self._tasks = tasks
-        self._changes = changes
-        self._emit = emit
-        self._limits = limits
+        self._tasks = means.tasks
+        self._changes = means.changes
+        self._clock = means.clock
+        self._emit = means.emit
+        self._keeper = keeper
 
     @property
     def has_replacement_room(self) -> bool:
@@ -100,7 +93,7 @@ class Upkeep:
     async def save(self, context: PooledContext, *, limit_s: float) -> None:
         """Save what a session keeps of a context."""
         assert context.options is not None, "known since it was opened"
-        await self._limits.keeper.hibernate(context.session, context.port, options=context.options, limit_s=limit_s)
+        await self._keeper.hibernate(context.session, context.port, options=context.options, limit_s=limit_s)
 
     def drop_dead_pages(self, context: PooledContext) -> None:
         """Close parked pages whose renderer died while nobody looked."""
@@ -132,20 +125,35 @@ class Upkeep:
         self._tasks.spawn(run(), name)
 
     def recycle_if_worn(self, context: PooledContext) -> None:
-        """Recycle a context that has served its visits."""
-        if context.visits >= self._visits_max(context) and not context.private:
-            self.recycle(context, f"served {context.visits} visits")
+        """Recycle a context that has served its time."""
+        why = context.wear.reason(self._clock.now(), visits_max=context.terms.context_visits_max)
+        if why is not None and not context.private:
+            self.recycle(context, why)
 
-    def _visits_max(self, context: PooledContext) -> int:
-        own = context.terms.context_visits_max
-        return self._limits.context_visits_max if own is None else min(own, self._limits.context_visits_max)
+    def drop_worn(self) -> None:
+        """Close what has grown too old while nobody used it."""
+        now = self._clock.now()
+        for context in self._stock.contexts:
+            if context.is_idle and self.has_replacement_room:
+                self.recycle_if_worn(context)
+            for page in [page for page in context.parked if page.wear.reason(now) is not None]:
+                if self.has_replacement_room:
+                    self._evict(page)
+
+    def retire_generation(self, generation: int, why: str) -> None:
+        """Let all contexts of a browser end with their last leases."""
+        for context in self._stock.contexts_of(generation):
+            if context.state is ContextState.OPENING:
+                context.outdated = why
+            else:
+                self.recycle(context, why)
 
     def recycle(self, context: PooledContext, why: str) -> None:
         """Let a context end with its last lease; the session's next lease opens a new one: at once, if none is kept."""
         if context.state is not ContextState.OPEN:
             return
         self._stock.move_context(context, ContextState.DRAINING)
-        self._emit(ContextRecycled(context_id=context.id, session=context.session, why=why, visits=context.visits))
+        self._emit(ContextRecycled(context_id=context.id, session=context.session, why=why, visits=context.wear.visits))
         self.close_if_unwanted(context)
 
     def leave_context(self, lease: Lease) -> None:
@@ -176,7 +184,6 @@ class Upkeep:
 
     def lose_generation(self, generation: int, reason: str) -> int:
         """Note the death of a browser with all its contexts. Returns how many leases die with it."""
-        contexts = [context for context in self._stock.contexts if context.generation == generation]
-        lost = sum(self._lose_context(context, reason) for context in contexts)
+        lost = sum(self._lose_context(context, reason) for context in self._stock.contexts_of(generation))
         self._changes.notify()
         return lost

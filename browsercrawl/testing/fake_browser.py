@@ -26,10 +26,25 @@ from contextlib import suppress
 from typing import Any
 
 from browsercrawl.clock import Clock, SystemClock
-from browsercrawl.errors import BrowserCrashed, BrowsercrawlError, CallTimeout, ContextBroken, LaunchFailed
-from browsercrawl.ports import BrowserFacts, ContextOptions, ContextPort, SessionTerms
+from browsercrawl.errors import (
+    BrowserCrashed,
+    BrowsercrawlError,
+    CallTimeout,
+    ContextBroken,
+    LaunchFailed,
+    MemoryExceeded,
+)
+from browsercrawl.ports import Audit, BrowserFacts, ContextOptions, ContextPort, SessionTerms
 from browsercrawl.testing.fake_page import FakePage
-from browsercrawl.testing.fake_script import NEVER, FakeBehaviour, FakePageScript, Sites, script_for, sleep_unless
+from browsercrawl.testing.fake_script import (
+    NEVER,
+    FakeBehaviour,
+    FakeCall,
+    FakePageScript,
+    Sites,
+    script_for,
+    sleep_unless,
+)
 
 
 class FakeBrowser:
@@ -44,7 +59,7 @@ class FakeBrowser:
         behaviour: as given.
         calls: calls made into this browser, its contexts and pages.
         contexts: what is open now. Its length is the reality that a pool's count must equal.
-        pages: likewise. Popups are not in it.
+        pages: likewise. Popups are not in it; each page knows its own.
         contexts_peak, pages_peak: the most that were ever open at once.
         contexts_opened, pages_opened: how many were opened in all.
         misuse: each breach of the interface's rules, in words.
@@ -91,7 +106,7 @@ class FakeBrowser:
 
     async def new_context(self, options: ContextOptions, *, limit_s: float) -> "FakeContext":
         """Open a context."""
-        self.count_call()
+        await self.begin_call("new_context", limit_s=limit_s)
         await self.pause(self.behaviour.open_context_s, "new_context", limit_s=limit_s)
         self.check()
         if self.behaviour.context_error is not None:
@@ -101,6 +116,25 @@ class FakeBrowser:
         self.contexts_opened += 1
         self.contexts_peak = max(self.contexts_peak, len(self.contexts))
         return context
+
+    async def audit(self, *, page_bytes_max: int, limit_s: float) -> Audit:
+        """Count what is open, popups too and what the behaviour says has leaked; each page is a renderer."""
+        await self.begin_call("audit", limit_s=limit_s)
+        await self.pause(self.behaviour.audit_s, "audit", limit_s=limit_s)
+        self.check()
+        held = {page: page.held_bytes for page in self.pages if not page.crashed}
+        greedy = [page for page in held if held[page] > page_bytes_max]
+        for page in greedy:
+            page.die(MemoryExceeded)
+        return Audit(
+            contexts=len(self.contexts) + self.behaviour.leaked_contexts,
+            pages=sum(1 + page.open_popups for page in self.pages) + self.behaviour.leaked_pages,
+            renderers=len(held),
+            renderer_bytes=sum(held.values()),
+            renderer_bytes_most=max(held.values(), default=0),
+            browser_bytes=self.behaviour.browser_bytes,
+            killed=len(greedy),
+        )
 
     async def close(self, *, limit_s: float) -> bool:
         """Close politely, or by force after the limit."""
@@ -129,13 +163,17 @@ class FakeBrowser:
         """Return how the page of a URL behaves."""
         return script_for(self._sites, url)
 
-    def count_call(self) -> None:
-        """Count a call, and die if it is the one."""
+    async def begin_call(self, what: str, *, limit_s: float, context: "FakeContext | None" = None) -> None:
+        """Count a call, die if it is the one, and let the behaviour meddle with it."""
         self.calls += 1
         if self.calls == self.behaviour.dies_at_call:
             self.behaviour.dies_at_call = None  # its successor shares the behaviour, and lives
             self.die(f"died at call {self.calls}")
         self.check()
+        if self.behaviour.before_call is not None:
+            call = FakeCall(number=self.calls, what=what, browser=self, context=context, limit_s=limit_s)
+            await self.behaviour.before_call(call)
+            self.check()
 
     def check(self) -> None:
         """Raise if the browser is gone."""
@@ -196,7 +234,7 @@ class FakeContext:
 
     async def new_page(self, *, limit_s: float) -> "FakePage":
         """Open a page."""
-        self.browser.count_call()
+        await self._begin_call("new_page", limit_s)
         self._check()
         await self.browser.pause(self.browser.behaviour.open_page_s, "new_page", limit_s=limit_s)
         self._check()
@@ -209,7 +247,7 @@ class FakeContext:
 
     async def cookies(self, *, limit_s: float) -> list[Mapping[str, Any]]:
         """Return its cookies."""
-        self.browser.count_call()
+        await self._begin_call("cookies", limit_s)
         await self.browser.pause(0.0, "context.cookies", limit_s=limit_s)
         self._check()
         return [dict(cookie) for cookie in self.jar.values()]
@@ -231,7 +269,7 @@ class FakeContext:
         self, url: str, *, form: Mapping[str, str] | None, json: Mapping[str, str] | None, limit_s: float
     ) -> int:
         """Ask the site for the status of the URL, a `?` and the values sent."""
-        self.browser.count_call()
+        await self._begin_call("post", limit_s)
         await self.browser.pause(0.0, "request.post", limit_s=limit_s)
         self._check()
         script = self.browser.script_of(f"{url}?{'&'.join((form or json or {}).values())}")
@@ -240,13 +278,11 @@ class FakeContext:
     async def close(self, *, limit_s: float) -> bool:
         """Close the context and its pages."""
         try:
-            self.browser.count_call()
+            await self._begin_call("close", limit_s)
             if not self._closed:
                 await self.browser.pause(self.browser.behaviour.close_context_s, "context.close", limit_s=limit_s)
-        except BrowserCrashed:
-            return True
-        except CallTimeout:
-            return False
+        except BrowsercrawlError:
+            return self._closed  # also by the browser's death
         self.end()
         return True
 
@@ -256,6 +292,9 @@ class FakeContext:
         for page in list(self.pages):
             page.end()
         self.browser.contexts.discard(self)
+
+    async def _begin_call(self, what: str, limit_s: float) -> None:
+        await self.browser.begin_call(f"context.{what}", limit_s=limit_s, context=self)
 
     def _check(self) -> None:
         self.browser.check()
@@ -373,6 +412,7 @@ __all__ = [
     "NEVER",
     "FakeBehaviour",
     "FakeBrowser",
+    "FakeCall",
     "FakeContext",
     "FakeKeeper",
     "FakeLauncher",

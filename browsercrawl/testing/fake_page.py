@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from browsercrawl.testing.fake_browser import FakeContext
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_BEGIN_LIMIT_S = 2.0
+"""`begin` is given no limit: a page that has not let go of its last document by then will not."""
 _MHTML = b"MIME-Version: 1.0\r\nContent-Type: multipart/related\r\n\r\n"
 
 
@@ -37,6 +39,8 @@ class FakePage:
         self.lasting_calls: set[str] = set()
         self.url = "about:blank"
         self.visits = 0
+        self.open_popups = 0
+        """They go with the page, or when its visit ends."""
         self.typed: dict[str, str] = {}
         self.submitted: list[tuple[str, str]] = []
         """How forms were sent: the selector, and `click` or `enter`."""
@@ -46,7 +50,8 @@ class FakePage:
         self._script = BLANK
         self._hung = False
         self._unfit: str | None = None
-        self._crashed = False
+        self._death: type[BrowsercrawlError] | None = None
+        """What its calls raise since the renderer died."""
         self._closed = False
         self._visiting = False
         self._committed_at = 0.0
@@ -63,12 +68,25 @@ class FakePage:
     @property
     def crashed(self) -> bool:
         """The renderer is dead."""
-        return self._crashed
+        return self._death is not None
 
     @property
     def closed(self) -> bool:
         """Closed, by anyone."""
         return self._closed
+
+    def gone(self) -> BrowsercrawlError | None:
+        """Return how it ended."""
+        try:
+            self._check()
+        except BrowsercrawlError as error:
+            return error
+        return None
+
+    @property
+    def held_bytes(self) -> int:
+        """What the renderer holds."""
+        return self._script.grows_bytes
 
     @property
     def lasting(self) -> frozenset[str]:
@@ -87,7 +105,10 @@ class FakePage:
 
     async def begin(self) -> None:
         """Start a visit."""
-        self._browser.count_call()
+        try:
+            await self._begin_call("begin", _BEGIN_LIMIT_S)
+        except CallTimeout as error:
+            raise ContextBroken(error.message) from error
         self._check()
         if self._visiting:
             self._browser.misuse.append("begin on a page that was not reconditioned")
@@ -97,7 +118,10 @@ class FakePage:
 
     async def goto(self, url: str, *, wait_until: WaitUntil, load_limit_s: float, limit_s: float) -> Navigation:
         """Load a URL as its script says."""
-        self._browser.count_call()
+        try:
+            await self._begin_call("goto", limit_s)
+        except CallTimeout as error:
+            raise DeadlineExceeded(error.message) from error
         self._check()
         if not self._visiting:
             self._browser.misuse.append(f"goto outside of a visit: {url}")
@@ -130,7 +154,7 @@ class FakePage:
 
     async def wait_for(self, selector: str, *, limit_s: float) -> None:
         """Wait until the selector is there, as the script says."""
-        self._browser.count_call()
+        await self._begin_call("wait_for", limit_s)
         self._check()
         appears_s = NEVER if self._hung else self._script.selectors.get(selector, NEVER)
         wait_s = max(0.0, self._committed_at + appears_s - self._browser.clock.now())
@@ -203,9 +227,9 @@ class FakePage:
     async def interrupt(self, *, limit_s: float) -> bool:
         """End the running script, if it can be ended."""
         try:
-            self._browser.count_call()
+            await self._begin_call("interrupt", limit_s)
             self._check()
-            if self._hung and self._script.hang == "for_good":
+            if self._hung and self._script.hang != "interruptible":
                 await self._pass_time(limit_s)
                 return False
         except BrowsercrawlError:
@@ -214,11 +238,39 @@ class FakePage:
         self._stir("interrupted")
         return True
 
+    async def stop_loading(self, *, limit_s: float) -> bool:
+        """Obey, unless a script runs."""
+        try:
+            await self._call("stop_loading", limit_s)
+        except BrowsercrawlError:
+            return False
+        return True
+
+    async def crash(self, *, limit_s: float) -> bool:
+        """Let the renderer crash, if its script lets it."""
+        return await self._end_renderer("crash", limit_s, resisting={"killable", "for_good"})
+
+    async def kill_renderer(self, *, limit_s: float) -> bool:
+        """Let the renderer be killed, if its script lets it."""
+        return await self._end_renderer("kill_renderer", limit_s, resisting={"for_good"})
+
+    async def _end_renderer(self, what: str, limit_s: float, *, resisting: Collection[str]) -> bool:
+        try:
+            await self._begin_call(what, limit_s)
+            self._check()
+            if self._hung and self._script.hang in resisting:
+                await self._pass_time(limit_s)
+                return False
+        except BrowsercrawlError:
+            return self._is_gone
+        self.die()
+        return True
+
     async def recondition(self, cleaning: Cleaning, *, growth_bytes_max: int, limit_s: float) -> str | None:
         """End the visit; tell why the page may not serve another."""
         try:
-            self._browser.count_call()
-            self._check()
+            await self._begin_call("close_popups", limit_s)
+            self.open_popups = 0
             await self._call("recondition", limit_s)
         except BrowsercrawlError as error:
             return str(error)
@@ -233,34 +285,39 @@ class FakePage:
     async def close(self, *, limit_s: float) -> bool:
         """Close the page, if its script lets it."""
         try:
-            self._browser.count_call()
-            if not self._closed:
-                close_s = NEVER if self._hung and self._script.hang == "for_good" else self._script.close_s
+            await self._begin_call("close", limit_s)
+            if not self._is_gone:
+                close_s = NEVER if self._hung and self._script.hang != "interruptible" else self._script.close_s
                 await self._pass_time(close_s, limit_s, CallTimeout, "page.close")
-        except CallTimeout:
-            return False
         except BrowsercrawlError:
-            pass  # gone with its renderer, context or browser
+            if not self._is_gone:
+                return False
         self.end()
         return True
 
     def end(self) -> None:
         """Close the page now, as user code or its context's end would."""
         self._closed = True
+        self.open_popups = 0
         self.context.pages.discard(self)
         self._browser.pages.discard(self)
         self._stir("closed")
 
-    def crash(self) -> None:
-        """Let the renderer die now."""
-        self._crashed = True
-        self._stir("crashed")
+    def die(self, error: type[BrowsercrawlError] = PageCrashed) -> None:
+        """Let the renderer die now; calls raise this error from then on."""
+        self._death = self._death or error
+        self._stir("died")
+
+    @property
+    def _is_gone(self) -> bool:
+        return self._closed or self.crashed or self.context.closed or self._browser.lost is not None
 
     def _commit(self, url: str, script: FakePageScript) -> None:
         self._script = script
         self._committed_at = self._browser.clock.now()
         self.url = script.final_url or url
         self._popups += script.popups
+        self.open_popups += script.popups
         self._dialogs += script.dialogs
         self.lasting_calls |= script.lasting
         self.context.lasting_calls |= script.context_lasting
@@ -268,7 +325,7 @@ class FakePage:
         if script.kills_browser:
             self._browser.die(f"killed by {url}")
         elif script.crash_s == 0:
-            self.crash()
+            self.die()
         self._check()
 
     def _check(self) -> None:
@@ -277,15 +334,18 @@ class FakePage:
             raise ContextBroken("the context is closed")
         crash_s = self._script.crash_s
         if crash_s is not None and self._browser.clock.now() >= self._committed_at + crash_s:
-            self._crashed = True
-        if self._crashed:
-            raise PageCrashed("the renderer died")
+            self.die()
+        if self._death is not None:
+            raise self._death("the renderer died")
         if self._closed:
             raise PageClosed("the page is closed")
 
+    async def _begin_call(self, what: str, limit_s: float) -> None:
+        await self._browser.begin_call(f"page.{what}", limit_s=limit_s, context=self.context)
+
     async def _call(self, what: str, limit_s: float) -> None:
         """Be any call that the page's script must let in."""
-        self._browser.count_call()
+        await self._begin_call(what, limit_s)
         self._check()
         call_s = NEVER if self._hung else self._script.call_s
         await self._pass_time(call_s, limit_s, CallTimeout, f"{what} did not return within {limit_s} s")
@@ -301,7 +361,7 @@ class FakePage:
         if seconds <= 0:
             return
         until = min(seconds, limit_s)
-        if self._script.crash_s is not None and not self._crashed:
+        if self._script.crash_s is not None and not self.crashed:
             until = min(until, max(0.0, self._committed_at + self._script.crash_s - self._browser.clock.now()))
         if self._stirred is None or self._stirred.done():
             self._stirred = asyncio.get_running_loop().create_future()

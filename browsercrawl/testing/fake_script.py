@@ -1,12 +1,15 @@
 """How fake pages and fake browsers behave: the scripts that `fake_browser` plays."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from browsercrawl.clock import Clock
 from browsercrawl.errors import BrowsercrawlError
+
+if TYPE_CHECKING:
+    from browsercrawl.testing.fake_browser import FakeBrowser, FakeContext
 
 NEVER = float("inf")
 """As a delay: it does not happen."""
@@ -28,12 +31,14 @@ class FakePageScript:
         selectors: what `wait_for` and `glance` find, and how many seconds after the commit.
         network_error: Chromium's name of the failure in place of a document, such as `ERR_CONNECTION_RESET`.
         download: the document is a file.
-        hang: the page's script runs for ever once the document has committed; `interruptible` until interrupted.
+        hang: the page's script runs for ever once the document has committed, and closing the page does not help but
+            for the first: `interruptible` until interrupted, `crashable` until its renderer is crashed, `killable`
+            until that is killed, `for_good` until its context is closed.
         crash_s: the renderer dies so long after the commit (0: at the commit); None: never.
         kills_browser: the commit takes the whole browser down.
         close_s: how long closing the page takes from then on.
         popups, dialogs: opened at the commit.
-        grows_bytes: how much the renderer grows.
+        grows_bytes: how much the renderer grows, and holds.
         lasting: what user code does to the page that outlasts the visit.
         context_lasting: the same, to its context.
     """
@@ -52,7 +57,7 @@ class FakePageScript:
     selectors: Mapping[str, float] = field(default_factory=dict)
     network_error: str | None = None
     download: bool = False
-    hang: Literal["no", "interruptible", "for_good"] = "no"
+    hang: Literal["no", "interruptible", "crashable", "killable", "for_good"] = "no"
     crash_s: float | None = None
     kills_browser: bool = False
     close_s: float = 0.0
@@ -67,6 +72,24 @@ Sites = Callable[[str], FakePageScript] | Mapping[str, FakePageScript] | None
 """Gives each URL its page. A mapping answers 404 elsewhere; None gives every URL an empty page."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeCall:
+    """A call into a browser, its contexts and pages.
+
+    Attributes:
+        number: of the call among all of its browser; 1 is the first.
+        what: is called, such as `page.goto`.
+        context: that is called, or whose page is; None: the browser itself.
+        limit_s: the call's own.
+    """
+
+    number: int
+    what: str
+    browser: "FakeBrowser"
+    context: "FakeContext | None"
+    limit_s: float
+
+
 @dataclass(slots=True, kw_only=True)
 class FakeBehaviour:
     """How a browser does, apart from its pages. May be changed while it runs.
@@ -75,7 +98,11 @@ class FakeBehaviour:
         open_context_s, open_page_s: how long opening takes.
         close_context_s, close_browser_s: how long closing takes.
         dies_at_call: the browser dies at its call of that number (1 is the first), whatever the call.
+        before_call: is awaited first in every call: may raise what the call shall raise, wait, or break something.
         context_error: what opening a context raises.
+        leaked_contexts, leaked_pages: so many more of them an audit finds.
+        browser_bytes: what it finds that the browser holds.
+        audit_s: how long an audit takes.
     """
 
     open_context_s: float = 0.0
@@ -83,7 +110,12 @@ class FakeBehaviour:
     close_context_s: float = 0.0
     close_browser_s: float = 0.0
     dies_at_call: int | None = None
+    before_call: Callable[[FakeCall], Awaitable[None]] | None = None
     context_error: BrowsercrawlError | None = None
+    leaked_contexts: int = 0
+    leaked_pages: int = 0
+    browser_bytes: int = 0
+    audit_s: float = 0.0
 
 
 _NOT_FOUND = FakePageScript(status=404)

@@ -13,18 +13,20 @@ from html import escape
 from http import HTTPStatus
 from time import time
 
-from browsercrawl.testing.fault_pages import FAULT_PAGES, page_html
+from browsercrawl.testing import fault_floods
+from browsercrawl.testing.fault_floods import CHUNK
+from browsercrawl.testing.fault_pages import FAULT_PAGES, SERVICED_PAGES, FaultPage, page_html
 from browsercrawl.testing.images import banner_png
-from browsercrawl.testing.server import JSON, TEXT, Answer, Exchange
+from browsercrawl.testing.server import JSON, SCRIPT, TEXT, Answer, Exchange
 
 PREFIX = "/faults/"
 
 _DELAY_MS_MAX = 600_000
 _COUNTED_MAX = 10_000
-# Hidden, because laid out text takes 20 times its size in the renderer: 2.2 GB for 100 MB, measured.
-_CHUNK = b"<p hidden>" + b"more " * 13_000 + b"</p>\n"
 _ENDLESS_EVERY_S = 0.05
 _SENT = "<p>Something was sent, and then this.</p>\n"
+# A label of a name has 63 characters at most: no resolver is asked for one with 64.
+_NO_SUCH_HOST = f"http://{'x' * 64}.invalid/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def _silent_body(exchange: Exchange) -> None:
 def _endless(exchange: Exchange) -> None:
     _begin_chunked(exchange, "endless")
     while True:
-        exchange.send_chunk(_CHUNK)
+        exchange.send_chunk(CHUNK)
         exchange.pause(_ENDLESS_EVERY_S)
 
 
@@ -165,6 +167,11 @@ def _refuse(status: HTTPStatus) -> Answer:
     return answer
 
 
+def _ask_for_password(body: str) -> Answer:
+    headers = {"WWW-Authenticate": 'Basic realm="faults"'}
+    return lambda exchange: exchange.respond(body, status=HTTPStatus.UNAUTHORIZED, headers=headers)
+
+
 def _status(exchange: Exchange) -> None:
     status = exchange.number("is", 200, least=200, most=599)
     body = "" if "empty" in exchange.query else page_html("status", f"Status {status}.")
@@ -181,6 +188,16 @@ def _redirect_loop(exchange: Exchange) -> None:
     exchange.respond(status=HTTPStatus.FOUND, headers={"Location": exchange.target})
 
 
+def _redirect_growing(exchange: Exchange) -> None:
+    side = "b" if exchange.query.get("side") == "a" else "a"
+    location = f"{PREFIX}redirect-growing?side={side}&trail={exchange.query.get('trail', '')[:5000]}{side * 50}"
+    exchange.respond(status=HTTPStatus.FOUND, headers={"Location": location})
+
+
+def _redirect_to(location: str) -> Answer:
+    return lambda exchange: exchange.respond(status=HTTPStatus.FOUND, headers={"Location": location})
+
+
 def _big_html(exchange: Exchange) -> None:
     size = exchange.number("mb", 100, least=1, most=1024) * 1_000_000
     start = page_html("big-html", "A very long document.").removesuffix("</body>\n</html>\n").encode()
@@ -190,8 +207,8 @@ def _big_html(exchange: Exchange) -> None:
     exchange.send(start)
     left = size - len(start)
     while left > 0:
-        exchange.send(_CHUNK[-left:] if left < len(_CHUNK) else _CHUNK)
-        left -= len(_CHUNK)
+        exchange.send(CHUNK[-left:] if left < len(CHUNK) else CHUNK)
+        left -= len(CHUNK)
 
 
 def _echo(exchange: Exchange) -> None:
@@ -213,6 +230,20 @@ def _show(html: str) -> Answer:
     return lambda exchange: exchange.respond(html)
 
 
+def _show_serviced(page: FaultPage, worker: str) -> Answer:
+    """Serve a page, and with `?worker` the service worker that is to answer in our place."""
+
+    def answer(exchange: Exchange) -> None:
+        if "worker" in exchange.query:
+            exchange.respond(worker, content_type=SCRIPT)
+        else:
+            exchange.respond(page.html())
+
+    return answer
+
+
+_PLAIN = "<!doctype html><title>fault: plain</title><p>A page, whatever its headers say.</p>\n"
+
 _PROTOCOL_FAULTS = (
     Fault("slow", "Answers late.", _slow, "ms=2000"),
     Fault("silent", "Takes the request and never answers.", _silent),
@@ -233,6 +264,20 @@ _PROTOCOL_FAULTS = (
     Fault("empty", "200 with an empty body.", _send(b"")),
     Fault("redirect", "A chain of redirects to a good page.", _redirect, "n=3"),
     Fault("redirect-loop", "Redirects to itself.", _redirect_loop),
+    Fault("redirect-growing", "Redirects between two addresses that grow each time.", _redirect_growing),
+    Fault("redirect-file", "Redirects to a file.", _redirect_to("file:///")),
+    Fault("redirect-mailto", "Redirects to a mail address.", _redirect_to("mailto:nobody@example.invalid")),
+    Fault("redirect-port", "Redirects to a port that browsers refuse.", _redirect_to("http://127.0.0.1:1/")),
+    Fault("redirect-nowhere", "Redirects to a host that cannot exist.", _redirect_to(_NO_SUCH_HOST)),
+    Fault("auth", "Asks for a password (HTTP Basic).", _ask_for_password(page_html("auth", "Who are you?"))),
+    Fault("auth-empty", "Asks for a password (HTTP Basic), without a body.", _ask_for_password("")),
+    Fault("slow-headers", "Sends its headers byte by byte, without end.", fault_floods.slow_headers),
+    Fault("big-headers", "So many kilobytes of headers before the page.", fault_floods.big_headers, "kb=1024"),
+    Fault("cookies", "A page that sets so many cookies.", fault_floods.many_cookies, "n=10000"),
+    Fault("bad-gzip", "A packed page whose second half cannot be unpacked.", fault_floods.bad_gzip),
+    Fault("gzip-bomb", "A small body that unpacks to so many megabytes.", fault_floods.gzip_bomb, "mb=256"),
+    Fault("nested", "Elements within elements, in a small body.", fault_floods.nested, "levels=10000"),
+    Fault("socket", "A WebSocket that sends without end, 16 MB/s at most.", fault_floods.web_socket, "ms=1"),
     Fault("big-html", "A document of this many megabytes.", _big_html, "mb=100"),
     Fault(
         "download",
@@ -248,10 +293,14 @@ _PROTOCOL_FAULTS = (
         "A page in ISO 8859-1, said so in the header only.",
         _send("<title>caf\xe9</title><p>na\xefve fa\xe7ade</p>".encode("latin-1"), "text/html; charset=iso-8859-1"),
     ),
+    Fault("wrong-charset", "A page said to be UTF-16, which it is not.", _send(_PLAIN, "text/html; charset=utf-16")),
+    Fault("wrong-type", "A page said to be an image.", _send(_PLAIN, "image/png")),
+    Fault("unknown-type", "A page said to be of a type nobody knows.", _send(_PLAIN, "application/x-unknown")),
 )
 
 FAULTS: tuple[Fault, ...] = (
     *_PROTOCOL_FAULTS,
     *(Fault(page.name, page.line, _show(page.html()), page.query) for page in FAULT_PAGES),
+    *(Fault(page.name, page.line, _show_serviced(page, worker)) for page, worker in SERVICED_PAGES),
 )
 """Every address of the fault site, in the order of its index."""

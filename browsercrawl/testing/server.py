@@ -7,6 +7,7 @@ waits for on its own socket: shutting the sockets down is therefore all it takes
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -27,6 +28,7 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
+SCRIPT = "text/javascript; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
 
 
@@ -157,13 +159,15 @@ class Server:
     Args:
         answer: called in the connection's thread, once per request; it must be thread-safe.
         port: 0 lets the system choose.
+        tls: speak TLS with this certificate; None: speak plain HTTP.
 
     Raises:
         OSError: the port is taken.
     """
 
-    def __init__(self, answer: Answer, *, port: int = 0) -> None:
+    def __init__(self, answer: Answer, *, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self._answer = answer
+        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", port), backlog=256)
         self.port: int = self._listener.getsockname()[1]
         # Guards the two containers and the flag; also held while sockets are closed or shut down, so that neither
@@ -208,7 +212,9 @@ class Server:
             while True:
                 try:
                     connection, _ = self._listener.accept()
-                except ConnectionError:
+                    if self._tls is not None:  # the handshake comes with the first read, in the connection's thread
+                        connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                except (ConnectionError, ssl.SSLError):
                     continue
                 thread = threading.Thread(target=self._serve, args=(connection,), name="demo-connection", daemon=True)
                 with self._lock:
@@ -290,6 +296,7 @@ def _fill(connection: socket.socket, buffer: bytearray) -> int:
 
 def _shut(connection: socket.socket) -> None:
     try:
-        connection.shutdown(socket.SHUT_RDWR)
+        # The plain socket's: that of TLS lets go of a session which the connection's thread is using.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
     except OSError:
         return  # the client had closed it already, which wakes its thread as well

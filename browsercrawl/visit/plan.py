@@ -50,6 +50,7 @@ class VisitPlan:
         save: what becomes an artifact.
         handler: runs between readiness and capture.
         follow: the page's links are wanted, also when the result does not carry them.
+        salvage: of a page that hangs until the deadline, what it shows is taken all the same.
         check: looks, before anything is accepted, whether the session is still logged in; None: it has no login.
     """
 
@@ -62,6 +63,7 @@ class VisitPlan:
     accept_status: frozenset[int]
     handler: Handler | None = None
     follow: bool = False
+    salvage: bool = False
     check: Check | None = None
 
     @classmethod
@@ -85,4 +87,5 @@ class VisitPlan:
             accept_status=config.accept_status if rule.accept_status is None else rule.accept_status,
             handler=handler,
             follow=follow,
+            salvage=config.salvage,
         )

@@ -8,6 +8,7 @@ error in the outcome; only cancellation passes through.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from browsercrawl.clock import Clock
@@ -26,6 +27,7 @@ from browsercrawl.errors import (
     HostUnavailable,
     HttpFailed,
     HttpRejected,
+    MemoryExceeded,
     NetworkFailed,
     PageBlocked,
     PageClosed,
@@ -62,6 +64,9 @@ LOOK_LIMIT_S = 5.0
 LOOK_LATE_S = 0.5
 """After the deadline it still gets so long: who failed because he was logged out shall not be blamed."""
 
+SALVAGE_LIMIT_S = 0.75
+"""After the deadline: for ending the script of a page that hangs, and once more for taking what it shows."""
+
 CALL_SLACK_S = 0.05
 """A call that times out this close to the deadline timed out because of it."""
 
@@ -80,7 +85,7 @@ _EXTENSIONS: Mapping[Saved, Extension] = {
     "mhtml": "mhtml",
 }
 
-_WEARING = (BrowserError, DeadlineExceeded, NetworkFailed, DownloadRefused, PageClosed, TooLarge)
+_WEARING = (BrowserError, DeadlineExceeded, NetworkFailed, DownloadRefused, PageClosed, TooLarge, MemoryExceeded)
 """Errors after which a page must not be used again (an HTTP status or a handler's own error is none)."""
 
 
@@ -159,6 +164,7 @@ class Visitor:
         """
         deadline = self._clock.now() + plan.timeout_s
         progress = _Progress(self._clock)
+        condemned: str | None = None
         try:
             await self._carry_out(page, plan, progress, deadline)
         except HandlerSignal as signal:
@@ -169,9 +175,13 @@ class Visitor:
             expired = None
             if isinstance(error, _DOUBTFUL):
                 expired = await self._session_error(page, plan, progress, deadline)
-            return self._failed(expired or self._true_cause(error, page, plan, deadline), progress)
+            cause = expired or self._true_cause(error, page, plan, deadline)
+            if not await self._salvaged(cause, page, plan, progress):
+                return self._failed(cause, progress)
+            condemned = cause.kind.value
         visit = progress.visit
         return VisitOutcome(
+            condemned=condemned,
             phase=progress.phase,
             times=progress.times,
             navigation=progress.navigation,
@@ -305,6 +315,29 @@ class Visitor:
             links=snapshot.links,
         )
 
+    async def _salvaged(self, error: BrowsercrawlError, page: PagePort, plan: VisitPlan, progress: _Progress) -> bool:
+        """Take what a page shows that hung until its deadline, if that is wanted and nothing else is missing.
+
+        Its script is ended and its loading stopped. Returns whether it was taken; the visit is `partial` then.
+        """
+        navigation = progress.navigation
+        hung = isinstance(error, DeadlineExceeded) and progress.phase is Phase.CAPTURE
+        if not plan.salvage or not hung or navigation is None or page.closed or page.crashed:
+            return False
+        if not await page.interrupt(limit_s=SALVAGE_LIMIT_S):
+            return False
+        until = self._clock.now() + SALVAGE_LIMIT_S
+        await page.stop_loading(limit_s=SALVAGE_LIMIT_S / 3)
+        progress.saved.clear()
+        try:
+            await self._capture(page, plan, progress, lambda: max(until - self._clock.now(), CALL_SLACK_S))
+            if plan.check is not None and progress.snapshot is not None:
+                plan.check.look_at_address(progress.snapshot.url)
+        except BrowsercrawlError:
+            return False
+        progress.navigation = replace(navigation, loaded=False)
+        return True
+
     async def _body(self, name: Saved, page: PagePort, snapshot: Snapshot, remaining_s: Callable[[], float]) -> bytes:
         match name:
             case "html":
@@ -396,7 +429,7 @@ class Visitor:
         cause: BrowsercrawlError = error
         url = shown(plan.request.url)
         if isinstance(error, HandlerFailed) and page.crashed:
-            cause = PageCrashed(f"{url}: the page's renderer died while the handler ran")
+            cause = page.gone() or PageCrashed(f"{url}: the page's renderer died while the handler ran")
         elif isinstance(error, HandlerFailed) and page.closed:
             cause = PageClosed(f"{url}: the handler closed its page; the engine closes pages itself")
         elif isinstance(error, CallTimeout) and self._clock.now() >= deadline - CALL_SLACK_S:

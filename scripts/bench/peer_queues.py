@@ -49,7 +49,7 @@ class Ours:
     async def open(self, home: Path) -> None:
         """Open the store; what a killed owner had claimed returns."""
         from browsercrawl.clock import SystemClock
-        from browsercrawl.events.models import discard
+        from browsercrawl.events import discard
         from browsercrawl.frontier import Frontier, MemoryFrontier, Record
         from browsercrawl.output import Projection, ResultFile, Space
         from browsercrawl.politeness import HostRules

@@ -21,8 +21,15 @@ import pytest
 
 from browsercrawl import Crawler, CrawlerConfig, Result, Summary
 from browsercrawl.dispatcher import Seeds
-from browsercrawl.events import BrowserLaunched, Event, LeaseAcquired, LeaseReleased, VisitFailed, VisitStarted
-from browsercrawl.events.models import VisitSucceeded
+from browsercrawl.events import (
+    BrowserLaunched,
+    Event,
+    LeaseAcquired,
+    LeaseReleased,
+    VisitFailed,
+    VisitStarted,
+    VisitSucceeded,
+)
 from browsercrawl.testing import DemoSite
 from browsercrawl.testing.server import Exchange, Server
 

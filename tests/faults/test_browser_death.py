@@ -99,7 +99,7 @@ async def test_crawl_renderer_that_stands_still_costs_its_page_only(site: DemoSi
 
 
 async def test_crawl_page_that_kills_the_browser_each_time_fails_alone(site: DemoSite, crawl: "Crawl") -> None:
-    """After some deaths the killer is visited alone, found out and ends as `browser_crashed`; all others succeed."""
+    """After some deaths the killer is visited alone, found out and ends as `quarantined`; all others succeed."""
     good = [f"{site.url}/faults/slow?ms=300&quarantine={number}" for number in range(8)]
     killer = f"{site.url}/faults/page?killer"
 
@@ -113,7 +113,7 @@ async def test_crawl_page_that_kills_the_browser_each_time_fails_alone(site: Dem
     done = await crawl([*good[:2], killer, *good[2:]], concurrency=3, prepare=prepare)
     failed = done.of(killer)
     assert failed.error is not None
-    assert failed.error.kind is ErrorKind.BROWSER_CRASHED
+    assert failed.error.kind is ErrorKind.QUARANTINED
     others = [result for result in done.results if result.url != killer]
     assert {(result.outcome, result.attempts) for result in others} == {(Outcome.SUCCEEDED, 1)}
     assert len(others) == len(good)

@@ -182,7 +182,7 @@ def test_page_that_kills_browsers_is_quarantined_across_processes(commands: "Com
     assert commands.status()["failures"] == {}, commands.events("visit.failed")
     commands.run("resume", "run", "--quiet", code=1)
     errors = {each["url"]: (each["error"] or {}).get("kind") for each in commands.results()}
-    assert errors == {url: "browser_crashed" if url.endswith("/3") else None for url in urls}
+    assert errors == {url: "quarantined" if url.endswith("/3") else None for url in urls}
     assert (commands.folder / "deaths").stat().st_size == 3 + 1 + 2
 
 

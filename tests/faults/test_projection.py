@@ -20,8 +20,7 @@ import pytest
 
 from browsercrawl.clock import SystemClock
 from browsercrawl.errors import OutputFailed
-from browsercrawl.events import Event
-from browsercrawl.events.models import RunContinued, RunPaused
+from browsercrawl.events import Event, RunContinued, RunPaused
 from browsercrawl.output import ArtifactStore, Projection, ResultFile, Space, read_lines, result_line
 from browsercrawl.output.projection import BATCH
 from browsercrawl.result import Outcome, Result, ResultRecord

@@ -10,7 +10,7 @@ from browsercrawl.errors import BrowsercrawlError, Disposition, ErrorKind, dispo
 
 def leaves(error: type[BrowsercrawlError] = BrowsercrawlError) -> Iterator[type[BrowsercrawlError]]:
     """Yield the classes that have no subclass."""
-    below = [each for each in error.__subclasses__() if each.__module__ == errors.__name__]
+    below = [each for each in error.__subclasses__() if each.__module__.startswith(f"{errors.__name__}.")]
     if not below:
         yield error
     for each in below:

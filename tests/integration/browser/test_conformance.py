@@ -14,8 +14,10 @@ from browsercrawl.errors import (
     ContextBroken,
     DeadlineExceeded,
     DownloadRefused,
+    MemoryExceeded,
     NetworkFailed,
     PageClosed,
+    PageCrashed,
     SelectorMissing,
     TooLarge,
 )
@@ -31,6 +33,7 @@ FORM = (
     "<title>form</title><form method=get><input name=u id=u><input name=p id=p type=password>"
     "<button id=go type=submit>go</button></form>"
 )
+LARGE = "<title>large</title><script>window.hog = new Uint8Array(300e6).fill(1)</script>"
 GOOD = "<title>good</title><p id=it>text</p><a href='/next'>next</a>"
 
 
@@ -72,6 +75,8 @@ def _answer(exchange: Exchange) -> None:
             exchange.respond(status=302, headers={"Location": "/good"})
         case "/hung":
             exchange.respond(HUNG)
+        case "/large":
+            exchange.respond(LARGE)
         case "/reset":
             exchange.reset()
         case "/file":
@@ -100,6 +105,7 @@ def _script(url: str) -> FakePageScript:
         "missing": FakePageScript(status=404, title="missing"),
         "moved": FakePageScript(title="good", final_url="http://site/good"),
         "hung": FakePageScript(title="hung", hang="interruptible"),
+        "large": FakePageScript(title="large", grows_bytes=300_000_000),
         "reset": FakePageScript(network_error="ERR_CONNECTION_RESET"),
         "file": FakePageScript(download=True),
         "unloaded": FakePageScript(title="unloaded", load_s=NEVER),
@@ -375,3 +381,74 @@ async def test_context_forgets_a_cookie_by_its_name(case: Case) -> None:
     await page.context.forget_cookie("sid", limit_s=5)
     await page.context.forget_cookie("none", limit_s=5)
     assert "sid" not in {cookie["name"] for cookie in await page.context.cookies(limit_s=5)}
+
+
+async def test_page_stop_loading_leaves_what_is_there(case: Case) -> None:
+    """What is still loading is given up; the page answers."""
+    page = await case.page()
+    await page.goto(case.url("unloaded"), wait_until="load", load_limit_s=0.3, limit_s=5)
+    assert await page.stop_loading(limit_s=3)
+    assert (await page.snapshot((), limit_s=3)).title == "unloaded"
+
+
+@pytest.mark.parametrize("name", ["good", "hung"])
+@pytest.mark.parametrize("rung", ["crash", "kill_renderer"])
+async def test_page_renderer_ended_by_force_says_so(case: Case, rung: str, name: str) -> None:
+    """Whether its script runs or not, a page whose renderer was ended is crashed, is told so, and closes."""
+    page = await case.page()
+    await page.goto(case.url(name), wait_until="commit", load_limit_s=0.3, limit_s=5)
+    if name == "hung":
+        with pytest.raises(CallTimeout):
+            await asyncio.wait_for(_until_hung(page), 5)
+    assert await getattr(page, rung)(limit_s=8)
+    assert page.crashed
+    with pytest.raises(PageCrashed):
+        await page.snapshot((), limit_s=3)
+    assert await page.recondition(Cleaning.FULL, growth_bytes_max=10**8, limit_s=5) is not None
+    assert await page.close(limit_s=5)
+
+
+async def test_page_closed_obeys_no_more(case: Case) -> None:
+    """A closed page stops nothing and does not raise, whatever is done to it."""
+    page = await case.page()
+    assert await page.close(limit_s=5)
+    assert not await page.stop_loading(limit_s=1)
+    await page.crash(limit_s=1)
+    await page.kill_renderer(limit_s=1)
+    assert not page.crashed
+
+
+async def test_audit_counts_what_is_open(case: Case) -> None:
+    """Contexts, pages and renderers are those that are open, and nothing is found wrong with them."""
+    context = await case.context()
+    page = await context.new_page(limit_s=10)
+    await context.new_page(limit_s=10)
+    other = await case.page()
+    seen = await case.browser.audit(page_bytes_max=10**10, limit_s=10)
+    assert (seen.contexts, seen.pages, seen.orphans, seen.strays, seen.killed) == (2, 3, 0, 0, 0)
+    assert seen.renderers >= 2
+    assert seen.renderer_bytes_most <= seen.renderer_bytes
+    assert await page.close(limit_s=5)
+    assert await other.context.close(limit_s=5)
+    seen = await case.browser.audit(page_bytes_max=10**10, limit_s=10)
+    assert (seen.contexts, seen.pages, seen.orphans) == (1, 1, 0)
+
+
+async def test_audit_ends_the_page_that_holds_too_much(case: Case) -> None:
+    """The renderer that holds more than a page may is killed; its page says why, another one lives on."""
+    page, other = await case.page(), await case.page()
+    await page.goto(case.url("large"), wait_until="load", load_limit_s=8, limit_s=8)
+    await other.goto(case.url("good"), wait_until="load", load_limit_s=8, limit_s=8)
+    seen = await case.browser.audit(page_bytes_max=200_000_000, limit_s=10)
+    assert seen.killed == 1
+    assert seen.renderer_bytes_most > 200_000_000
+    with pytest.raises(MemoryExceeded):
+        await page.snapshot((), limit_s=5)
+    assert (await other.snapshot((), limit_s=5)).title == "good"
+
+
+async def test_audit_of_a_browser_that_is_gone_says_so(case: Case) -> None:
+    """It is no audit without a browser."""
+    await case.browser.kill()
+    with pytest.raises(BrowserCrashed):
+        await case.browser.audit(page_bytes_max=10**9, limit_s=1)

@@ -288,10 +288,13 @@ def test_doctor_json_tells_every_check(run: Callable[..., subprocess.CompletedPr
     diagnosis = json.loads(done.stdout)
     assert diagnosis["usable"] is True
     assert [check["name"] for check in diagnosis["checks"]] == [
-        "Python", "system", "Playwright", "open files", "memory", "shared memory", "sessions", "browser", "sandbox",
-        "test page",
+        "Python", "system", "Playwright", "sessions", "shared memory", "open files", "processes", "memory",
+        "memory stalls", "CPU", "browser", "sandbox", "test page",
     ]  # fmt: skip
     assert {check["state"] for check in diagnosis["checks"]} <= {"ok", "warn"}
+    found = {check["name"]: check["found"] for check in diagnosis["checks"]}
+    assert re.fullmatch(r"[\d.]+ [MGT]B of [\d.]+ [MGT]B used \(/(proc|sys)/\S+\)", found["memory"])
+    assert re.fullmatch(r"[\d.]+ cores \(.+\)", found["CPU"])
 
 
 def test_doctor_wrong_playwright_file_is_a_row_of_the_table(

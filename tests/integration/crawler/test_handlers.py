@@ -5,8 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from browsercrawl import Crawler, ErrorKind, Outcome, Request, Result, Retry, Visit
-from browsercrawl.events import Event, LeaseReleased, VisitStarted
-from browsercrawl.events.models import HandlerBlockedLoop
+from browsercrawl.events import Event, HandlerBlockedLoop, LeaseReleased, VisitStarted
 from browsercrawl.testing import DemoSite
 
 if TYPE_CHECKING:

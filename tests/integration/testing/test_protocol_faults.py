@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import time
+import zlib
 
 import pytest
 
@@ -149,6 +150,15 @@ def test_times_limits_how_often_an_address_fails(site: DemoSite) -> None:
         ("/faults/text", 200, rb"^Just text"),
         ("/faults/image", 200, rb"^\x89PNG"),
         ("/faults/latin-1", 200, rb"caf\xe9"),
+        ("/faults/wrong-charset", 200, rb"whatever its headers say"),
+        ("/faults/wrong-type", 200, rb"whatever its headers say"),
+        ("/faults/unknown-type", 200, rb"whatever its headers say"),
+        ("/faults/auth", 401, rb"Who are you"),
+        ("/faults/auth-empty", 401, rb"^$"),
+        ("/faults/socket", 426, rb"WebSocket"),
+        ("/faults/nested?levels=0", 400, rb"from 1 to"),
+        ("/faults/service-worker", 200, rb"serviceWorker.register"),
+        ("/faults/service-worker?worker", 200, rb"^const html"),
         ("/faults/page", 200, rb"fault: page"),
         ("/faults/none", 404, rb"Not found"),
     ],
@@ -167,6 +177,84 @@ def test_redirects_lead_to_a_good_page_or_in_a_circle(site: DemoSite) -> None:
         target, steps = answer[1]["location"], steps + 1
     assert (target, steps, answer[0]) == ("/faults/page", 3, 200)
     assert _fetch(site, "/faults/redirect-loop")[1]["location"] == "/faults/redirect-loop"
+
+
+def test_redirects_lead_to_what_no_browser_follows(site: DemoSite) -> None:
+    """`redirect-growing` gets longer with each step; the others name what is no page."""
+    target = "/faults/redirect-growing"
+    lengths = []
+    for _ in range(20):
+        target = _fetch(site, target)[1]["location"]
+        lengths.append(len(target))
+    assert lengths == sorted(set(lengths))
+    places = {name: _fetch(site, f"/faults/redirect-{name}")[1]["location"] for name in ("file", "mailto", "port")}
+    assert places == {"file": "file:///", "mailto": "mailto:nobody@example.invalid", "port": "http://127.0.0.1:1/"}
+
+
+def test_auth_names_its_scheme(site: DemoSite) -> None:
+    """A password is asked for in the way that makes browsers ask their user."""
+    for name in ("auth", "auth-empty"):
+        assert _fetch(site, f"/faults/{name}")[1]["www-authenticate"] == 'Basic realm="faults"'
+
+
+def test_slow_headers_never_end(site: DemoSite) -> None:
+    """`slow-headers` goes on sending bytes of a header."""
+    with contextlib.closing(_open(site, "/faults/slow-headers")) as connection:
+        received = bytearray()
+        while len(received) < 40:
+            received += connection.recv(65_536)
+    assert received.startswith(b"HTTP/1.1 200 OK\r\nX-Slow: xxx")
+    assert b"\r\n\r\n" not in received
+
+
+@pytest.mark.parametrize(
+    ("target", "line", "size"),
+    [("big-headers?kb=50", b"X-", 50_000), ("cookies?n=1000", b"Set-Cookie:", 1000 * 24)],
+)
+def test_headers_are_as_many_as_asked_for(site: DemoSite, target: str, line: bytes, size: int) -> None:
+    """The head is as large as asked for, and a page comes after it."""
+    received = bytearray()
+    with contextlib.closing(_open(site, f"/faults/{target}")) as connection:
+        while b"</html>" not in received:
+            received += connection.recv(65_536)
+    head = received.partition(b"\r\n\r\n")[0]
+    assert size * 0.9 < len(head) < size * 1.1
+    assert head.count(b"\r\n" + line) == int(re.findall(r"\d+", target)[0])
+
+
+def test_gzip_bomb_is_small_on_its_way(site: DemoSite) -> None:
+    """`gzip-bomb` and `nested` unpack, whole, to hundreds of times what was sent."""
+    for target, most, least in (("gzip-bomb?mb=20", 200_000, 19_000_000), ("nested?levels=300000", 50_000, 1_500_000)):
+        _, headers, body = _fetch(site, f"/faults/{target}")
+        assert headers["content-encoding"] == "gzip"
+        assert len(body) < most
+        assert least < len(zlib.decompress(body, wbits=31)) < least * 1.1
+
+
+def test_bad_gzip_cannot_be_unpacked_to_its_end(site: DemoSite) -> None:
+    """`bad-gzip` begins well and then is something else."""
+    _, headers, body = _fetch(site, "/faults/bad-gzip")
+    assert headers["content-encoding"] == "gzip"
+    with pytest.raises(zlib.error):
+        zlib.decompress(body, wbits=31)
+    assert zlib.decompressobj(wbits=31).decompress(body, 20).startswith(b"<!doctype html>")
+
+
+def test_socket_opens_and_sends_without_end(site: DemoSite) -> None:
+    """`socket` answers the handshake as RFC 6455 says (its own example), then sends text messages."""
+    with contextlib.closing(_connect(site)) as connection:
+        connection.sendall(
+            b"GET /faults/socket HTTP/1.1\r\nHost: faults\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        received = bytearray()
+        while len(received) < 100_000:
+            received += connection.recv(65_536)
+    head, _, frames = bytes(received).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 101 ")
+    assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head
+    frame = b"\x81\x7e\x40\x00" + b"x" * 16_384
+    assert frames[: 3 * len(frame)] == frame * 3
 
 
 def test_big_html_has_the_size_asked_for(site: DemoSite) -> None:

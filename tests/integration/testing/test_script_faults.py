@@ -112,6 +112,112 @@ async def test_popups_open_as_many_pages_as_asked(site: DemoSite, chromium: Brow
     assert len(context.pages) == 6
 
 
+async def test_popup_chain_opens_each_page_from_the_last(site: DemoSite, chromium: Browser) -> None:
+    """`n` pages open, each by the one before it."""
+    context = await chromium.new_context()
+    popups = _Counted()
+    context.on("page", popups)
+    await (await context.new_page()).goto(f"{site.url}/faults/popup-chain?n=4", timeout=5000)
+    await popups.wait(5)
+    assert len(context.pages) == 5
+
+
+async def test_prompts_go_on_whatever_the_answer(site: DemoSite, chromium: Browser) -> None:
+    """After each answered question comes the other kind."""
+    page = await chromium.new_page()
+    kinds: list[str] = []
+    dialogs = _Counted()
+
+    async def accept(dialog: Dialog) -> None:
+        kinds.append(dialog.type)
+        dialogs(dialog)
+        await dialog.accept()
+
+    page.on("dialog", accept)
+    await page.goto(f"{site.url}/faults/prompts", wait_until="commit", timeout=5000)
+    await dialogs.wait(6)
+    assert kinds[:6] == ["confirm", "prompt"] * 3
+
+
+async def test_beforeunload_asks_who_leaves_after_a_touch(site: DemoSite, chromium: Browser) -> None:
+    """Leaving the page by its button brings up the question; when it is refused the page stays."""
+    page = await chromium.new_page()
+    dialogs = _Counted()
+
+    async def refuse(dialog: Dialog) -> None:
+        await dialog.dismiss()
+        dialogs(dialog)
+
+    page.on("dialog", refuse)
+    await page.goto(f"{site.url}/faults/beforeunload", timeout=5000)
+    await page.click("#next", no_wait_after=True)
+    await dialogs.wait(1)
+    assert await page.title() == "fault: beforeunload"
+
+
+async def test_hang_click_hangs_when_clicked(site: DemoSite, chromium: Browser) -> None:
+    """The page works until its button is clicked."""
+    page = await chromium.new_page()
+    await page.goto(f"{site.url}/faults/hang-click", timeout=5000)
+    assert await page.title() == "fault: hang-click"
+    await page.evaluate("setTimeout(() => document.getElementById('hang').click())")
+    await _wait_hung(page)
+
+
+async def test_bomb_grows_and_stays_in_its_loop(site: DemoSite, chromium: Browser) -> None:
+    """The page hangs after load, having allocated what was asked for."""
+    page = await chromium.new_page()
+    await page.goto(f"{site.url}/faults/bomb?mb=10", wait_until="commit", timeout=5000)
+    await _wait_hung(page)
+
+
+async def test_worker_hang_leaves_its_page_alone(site: DemoSite, chromium: Browser) -> None:
+    """The worker never returns, the page answers."""
+    page = await chromium.new_page()
+    workers = _Counted()
+    page.on("worker", workers)
+    await page.goto(f"{site.url}/faults/worker-hang", timeout=5000)
+    await workers.wait(1)
+    assert await page.title() == "fault: worker-hang"
+
+
+@pytest.mark.parametrize(
+    ("name", "reached"),
+    [
+        ("client-redirect?n=3", "/faults/page"),
+        ("client-redirect-later?ms=200", "/faults/page"),
+        ("client-redirect-404", "/faults/status?is=404"),
+        ("service-worker", "/faults/service-worker"),
+    ],
+)
+async def test_client_redirect_arrives(site: DemoSite, chromium: Browser, name: str, reached: str) -> None:
+    """A page that goes on by script comes to where it says; the service worker's to what the worker serves."""
+    page = await chromium.new_page()
+    arrived = _Counted()
+    page.on("framenavigated", lambda frame: arrived(frame) if frame.url.endswith(reached) else None)
+    await page.goto(f"{site.url}/faults/{name}", wait_until="commit", timeout=5000)
+    await arrived.wait(2 if name == "service-worker" else 1)
+    if name == "service-worker":
+        assert "From the worker." in await page.content()
+
+
+async def test_open_later_replaces_the_document(site: DemoSite, chromium: Browser) -> None:
+    """What was there is gone, and the new document is never finished."""
+    page = await chromium.new_page()
+    await page.goto(f"{site.url}/faults/open-later", wait_until="commit", timeout=5000)
+    await page.wait_for_function("document.title === 'written'", timeout=_LIMIT_S * 1000)
+    assert await page.evaluate("document.readyState") == "loading"
+
+
+@pytest.mark.parametrize("name", ["frame-silent", "frames-silent"])
+async def test_silent_frame_withholds_load(site: DemoSite, chromium: Browser, name: str) -> None:
+    """The DOM is ready, the load event does not come."""
+    page = await chromium.new_page()
+    await page.goto(f"{site.url}/faults/{name}", wait_until="domcontentloaded", timeout=5000)
+    with pytest.raises(PlaywrightTimeout):
+        await page.wait_for_load_state("load", timeout=_SHORT_MS)
+
+
 @pytest.mark.parametrize("name", ["big", "hog"])
 async def test_memory_page_holds_what_was_asked(site: DemoSite, chromium: Browser, name: str) -> None:
     """The renderer comes to hold `mb` megabytes, at once or step by step, and not more."""
@@ -137,6 +243,14 @@ async def test_missing_image_withholds_load(site: DemoSite, chromium: Browser) -
         ("console-storm", "console", 500),
         ("refresh-loop", "domcontentloaded", 3),
         ("navigate-loop", "load", 3),
+        ("history-loop", "framenavigated", 6),
+        ("popup-storm", "popup", 5),
+        ("download-click", "download", 3),
+        ("socket-flood", "websocket", 1),
+        ("fetch-flood", "requestfinished", 100),
+        ("frame-refresh", "framenavigated", 4),
+        ("workers?n=10", "worker", 10),
+        ("client-redirect?n=5", "framenavigated", 3),
     ],
 )
 async def test_storm_goes_on_and_on(site: DemoSite, chromium: Browser, name: str, event: str, least: int) -> None:
@@ -147,6 +261,8 @@ async def test_storm_goes_on_and_on(site: DemoSite, chromium: Browser, name: str
     on(event, events)
     await page.goto(f"{site.url}/faults/{name}", wait_until="commit", timeout=5000)
     await events.wait(least)
+    # Closing would first take delivery of what the storm has sent meanwhile, and that grows.
+    page.remove_listener(event, events)
 
 
 async def test_residue_shows_what_other_pages_left(site: DemoSite, chromium: Browser) -> None:

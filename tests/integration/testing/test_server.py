@@ -1,25 +1,54 @@
 """The server itself, by raw sockets: connections, counting and stopping."""
 
 import contextlib
+import datetime as dt
 import http.client
 import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from browsercrawl.testing import DemoSite
+from browsercrawl.testing.server import Server
 
 
 def _address(site: DemoSite) -> tuple[str, int]:
     host, _, port = site.url.removeprefix("http://").partition(":")
     return host, int(port)
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A certificate of localhost that signs itself: the server's side, and that of a client who trusts it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    signed = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    form = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(key.private_bytes(pem, *form) + signed.public_bytes(pem))
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(path)
+    return server, ssl.create_default_context(cafile=path)
 
 
 def _ask(site: DemoSite, target: str) -> socket.socket:
@@ -74,6 +103,25 @@ async def test_server_in_async_code_stops_at_the_end_of_the_block() -> None:
     """`async with` works and leaves no thread."""
     async with DemoSite() as site:
         assert site.url.startswith("http://127.0.0.1:")
+    assert _demo_threads() == []
+
+
+def test_server_with_tls_serves_and_stops(tls: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    """With a certificate it speaks TLS; who speaks anything else loses the connection; stop() ends the idle ones."""
+    theirs, ours = tls
+    server = Server(lambda exchange: exchange.respond("well\n", content_type="text/plain"), tls=theirs)
+    address = ("127.0.0.1", server.port)
+    with contextlib.closing(http.client.HTTPSConnection("localhost", server.port, timeout=5, context=ours)) as client:
+        client.request("GET", "/")
+        assert client.getresponse().read() == b"well\n"
+        with contextlib.closing(socket.create_connection(address, timeout=5)) as plain:
+            plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            with contextlib.suppress(ConnectionResetError):
+                assert not plain.recv(65_536).startswith(b"HTTP/")
+        with contextlib.closing(socket.create_connection(address, timeout=5)):  # says nothing
+            began = time.monotonic()
+            server.stop()
+            assert time.monotonic() - began < 2
     assert _demo_threads() == []
 
 

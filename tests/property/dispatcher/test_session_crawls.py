@@ -216,7 +216,7 @@ def check_results(world: World, seeds: list[Request], results: list[Result], sum
     for result in results:
         if result.outcome is Outcome.FAILED:
             assert result.error is not None
-            assert result.error.kind in {ErrorKind.SESSION_EXPIRED, ErrorKind.BROWSER_CRASHED}
+            assert result.error.kind in {ErrorKind.SESSION_EXPIRED, ErrorKind.QUARANTINED}
         else:
             assert result.attempts == 1
             member = world.member(result.session or "")

@@ -97,7 +97,7 @@ plans = st.builds(
                 {
                     "reuse": st.sampled_from(["clean", "keep", "never"]),
                     "isolation": st.sampled_from(["session", "request"]),
-                    "page_visits_max": st.sampled_from([1, 3, 25]),
+                    "recycle": st.fixed_dictionaries({"page_visits_max": st.sampled_from([1, 3, 25])}),
                 }
             ),
         }

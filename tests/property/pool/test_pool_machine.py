@@ -32,6 +32,8 @@ CONTEXTS_MAX = 5
 SITES = {
     "fine": FakePageScript(),
     "hung": FakePageScript(hang="interruptible"),
+    "crashable": FakePageScript(hang="crashable"),
+    "killable": FakePageScript(hang="killable"),
     "hung for good": FakePageScript(hang="for_good"),
     "never closes": FakePageScript(close_s=NEVER),
     "closes slowly": FakePageScript(close_s=3),
@@ -86,14 +88,25 @@ class PoolMachine(RuleBasedStateMachine):
         return self.loop.run_until_complete(work)
 
     @initialize(
-        reuse=st.sampled_from(["clean", "keep", "never"]), page_visits=st.integers(1, 4), visits=st.integers(1, 6)
+        reuse=st.sampled_from(["clean", "keep", "never"]),
+        page_visits=st.integers(1, 4),
+        visits=st.integers(1, 6),
+        browser_visits=st.sampled_from([3, 10, 1000]),
     )
-    def make(self, reuse: str, page_visits: int, visits: int) -> None:
+    def make(self, reuse: str, page_visits: int, visits: int, browser_visits: int) -> None:
         """Make the pool."""
         self.pool = Pool(
             self.launcher,
             config=PoolConfig.model_validate(
-                {"reuse": reuse, "page_visits_max": page_visits, "context_visits_max": visits, "acquire_limit_s": 30}
+                {
+                    "reuse": reuse,
+                    "recycle": {
+                        "page_visits_max": page_visits,
+                        "context_visits_max": visits,
+                        "browser_visits_max": browser_visits,
+                    },
+                    "acquire_limit_s": 30,
+                }
             ),
             size=PoolSize(pages_max=PAGES_MAX, contexts_max=CONTEXTS_MAX),
             keeper=self.keeper,
@@ -196,7 +209,7 @@ class PoolMachine(RuleBasedStateMachine):
     def kill_browser(self, draw: Draw) -> None:
         """The browser dies, now or at one of its next calls."""
         calls = draw(st.integers(0, 3))
-        for browser in self.launcher.browsers[-1:]:
+        for browser in self.launcher.browsers[-draw(st.integers(1, 2)) :][:1]:
             if calls:
                 self.behaviour.dies_at_call = browser.calls + calls
             else:
@@ -207,6 +220,8 @@ class PoolMachine(RuleBasedStateMachine):
         self.behaviour.open_page_s = draw(st.sampled_from([0, 1, 20]))
         self.behaviour.open_context_s = draw(st.sampled_from([0, 0, 1, 20]))
         self.behaviour.close_context_s = draw(st.sampled_from([0, 1, NEVER]))
+        self.behaviour.audit_s = draw(st.sampled_from([0, 0, 1, NEVER]))
+        self.behaviour.leaked_contexts = draw(st.sampled_from([0, 0, 1]))
         self.launcher.launch_s = draw(st.sampled_from([0, 2]))
         self.launcher.fail_next = draw(st.sampled_from([0, 0, 1, 6]))
         self.keeper.save_s = draw(st.sampled_from([0, 0, 1, 4]))
@@ -253,7 +268,7 @@ class PoolMachine(RuleBasedStateMachine):
         assert books.contexts <= CONTEXTS_MAX
         assert books.pages - books.pages_closing <= PAGES_MAX + STOCK_PAGES
         assert books.replacements <= PAGES_MAX + self.cancelled
-        assert self.launcher.browsers_open <= 1
+        assert self.launcher.browsers_open <= 2  # one may retire
         assert self.launcher.misuse == []
 
     def teardown(self) -> None:
@@ -299,7 +314,7 @@ class PoolMachine(RuleBasedStateMachine):
 def _takes_state_along(event: Event) -> bool:
     """Tell whether a context may have ended without being saved: by a death, or by the ladder."""
     if isinstance(event, PageKilled):
-        return event.rung == "close_page" and not event.worked  # its context is next
+        return event.rung == "kill_renderer" and not event.worked  # its context is next
     return isinstance(event, BrowserCrashed) or (isinstance(event, ContextClosed) and not event.clean)
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from browsercrawl import events
 from browsercrawl.cli.drawing import LiveDisplay, LiveView, print_run, watch_run
 from browsercrawl.cli.foreground import paused_lines
 from browsercrawl.cli.view import Frame, InputRead, RunStatus, View, notice_of, retriable, run_line, status_line
 from browsercrawl.errors import Disposition, ErrorKind
 from browsercrawl.events import SessionHealth, Status
-from browsercrawl.events import models as events
 from browsercrawl.result import ErrorInfo, Outcome, Result
 
 STATUS = Status(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from browsercrawl.config import BrowserConfig, CrawlerConfig, PoolConfig
+from browsercrawl.config import BrowserConfig, CrawlerConfig, PoolConfig, RecycleConfig
 from browsercrawl.errors import ConfigError
 
 
@@ -17,7 +17,7 @@ def test_config_defaults_are_those_of_the_contract() -> None:
     assert (config.links.depth, config.links.scope, config.links.max_requests) == (0, "host", None)
     assert (config.host.delay_s, config.drain_s, config.output, config.profile) == (0, 8, None, "balanced")
     assert config.visit.capture == {"html", "text", "links"}
-    assert (config.pool.page_visits_max, config.pool.growth_bytes_max) == (25, 64_000_000)
+    assert (config.pool.recycle.page_visits_max, config.pool.recycle.page_growth_bytes_max) == (25, 64_000_000)
 
 
 def test_config_every_field_is_described() -> None:
@@ -37,8 +37,8 @@ def test_config_profile_sets_defaults_only(profile: Any, reuse: str, binary: str
     """A profile fills in what was not given, also where some fields of a part were; given values win."""
     config = CrawlerConfig(profile=profile)
     assert (config.pool.reuse, config.browser.binary, config.browser.process_per_site) == (reuse, binary, per_site)
-    mixed = CrawlerConfig(profile=profile, pool=PoolConfig(page_visits_max=3))
-    assert (mixed.pool.reuse, mixed.pool.page_visits_max) == (reuse, 3)
+    mixed = CrawlerConfig(profile=profile, pool=PoolConfig(recycle=RecycleConfig(page_visits_max=3)))
+    assert (mixed.pool.reuse, mixed.pool.recycle.page_visits_max) == (reuse, 3)
     given = CrawlerConfig.load({"profile": profile, "pool": {"reuse": "clean"}})
     assert given.pool.reuse == "clean"
 

@@ -167,7 +167,7 @@ async def closes(visit: Visit) -> None:
 
 async def crashes(visit: Visit) -> None:
     """Lose the renderer, and trip over that."""
-    visit.page.crash()  # type: ignore[attr-defined]  # the fake's
+    visit.page.die()  # type: ignore[attr-defined]  # the fake's
     raise RuntimeError("the page is gone")
 
 

@@ -29,7 +29,7 @@ async def test_crawl_browser_death_puts_neighbours_back(crawl: "Crawl") -> None:
 
 
 async def test_crawl_request_that_kills_the_browser_fails_alone(crawl: "Crawl") -> None:
-    """After two deaths a request is visited alone; three deaths alone end it as `browser_crashed`; others finish."""
+    """After two deaths a request is visited alone; three deaths alone end it as `quarantined`; others finish."""
     good = [f"{URL}{number}" for number in range(30)]
 
     def site(url: str) -> FakePageScript:
@@ -38,7 +38,7 @@ async def test_crawl_request_that_kills_the_browser_fails_alone(crawl: "Crawl") 
     done = await crawl(site, [*good[:2], URL, *good[2:]])
     killer = done.of(URL)
     assert killer.error is not None
-    assert (killer.outcome, killer.error.kind) == (Outcome.FAILED, ErrorKind.BROWSER_CRASHED)
+    assert (killer.outcome, killer.error.kind) == (Outcome.FAILED, ErrorKind.QUARANTINED)
     assert killer.attempts == 1
     assert {done.of(url).outcome for url in good} == {Outcome.SUCCEEDED}
     assert {done.of(url).attempts for url in good} == {1}

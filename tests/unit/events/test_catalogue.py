@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from browsercrawl.events import EVENTS, Event, line_schema, models
+from browsercrawl import events
+from browsercrawl.events import EVENTS, Event, line_schema
 from browsercrawl.redaction import is_secret_name
 
 ROOT = Path(__file__).parents[3]
@@ -22,7 +23,7 @@ def docs() -> dict[str, Any]:
 
 def test_events_catalogue_is_complete() -> None:
     """Every event model stands in the catalogue once."""
-    defined = {each for each in vars(models).values() if isinstance(each, type) and issubclass(each, Event)} - {Event}
+    defined = {each for each in vars(events).values() if isinstance(each, type) and issubclass(each, Event)} - {Event}
     assert set(EVENTS) == defined
     assert len(EVENTS) == len(defined)
 

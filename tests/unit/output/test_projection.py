@@ -11,8 +11,7 @@ import pytest
 
 from browsercrawl.clock import Clock, SystemClock
 from browsercrawl.errors import BrowsercrawlError, InternalError, OutputFailed, RunDamaged
-from browsercrawl.events import Event, HandlerRaised
-from browsercrawl.events.models import RunContinued, RunPaused
+from browsercrawl.events import Event, HandlerRaised, RunContinued, RunPaused
 from browsercrawl.output import Projection, ResultFile, Sink, Space, read_lines, result_line
 from browsercrawl.output.projection import BATCH, BEHIND_MAX, GATHER_S, SINK_LIMIT_S, SINK_PAUSES_S
 from browsercrawl.result import Outcome, Result, ResultRecord

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from browsercrawl.errors import OutputFailed
-from browsercrawl.events import Event
-from browsercrawl.events.models import RunContinued, RunPaused
+from browsercrawl.events import Event, RunContinued, RunPaused
 from browsercrawl.output import Space
 from browsercrawl.testing.virtual_clock import VirtualClock
 

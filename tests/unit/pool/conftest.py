@@ -29,6 +29,7 @@ class World:
     pages: dict[str, FakePageScript] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     pools: list[Pool] = field(default_factory=list)
+    keeper: FakeKeeper = field(default_factory=FakeKeeper)
 
     def __post_init__(self) -> None:
         self.launcher = FakeLauncher(self._site, clock=self.clock, behaviour=self.behaviour)
@@ -42,7 +43,7 @@ class World:
             self.launcher,
             config=PoolConfig.model_validate(config),
             size=PoolSize(pages_max=pages_max, contexts_max=contexts_max),
-            keeper=FakeKeeper(),
+            keeper=self.keeper,
             clock=self.clock,
             emit=self.events.append,
         )

@@ -2,14 +2,14 @@
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from browsercrawl.errors import BrowserCrashed, ErrorKind, LaunchFailed
 from browsercrawl.events import BrowserCrashed as BrowserCrashedEvent
 from browsercrawl.events import PageKilled
-from browsercrawl.pool.supervisor import LAUNCH_FAILURES_MAX
+from browsercrawl.pool.supervisor import LAUNCH_FAILURES_MAX, YOUNG_S
 from browsercrawl.testing.fake_browser import NEVER, FakePageScript
 
 if TYPE_CHECKING:
@@ -46,6 +46,29 @@ async def test_condemned_page_that_answers_is_simply_closed(world: "World") -> N
     assert rungs(world) == []
 
 
+@pytest.mark.parametrize(
+    ("hang", "ladder"),
+    [
+        ("crashable", ["interrupt", "stop_loading", "close_page", "crash_page", "close_page"]),
+        ("killable", ["interrupt", "stop_loading", "close_page", "crash_page", "kill_renderer", "close_page"]),
+    ],
+)
+async def test_page_that_obeys_late_takes_nobody_along(world: "World", hang: Any, ladder: list[str]) -> None:
+    """Each rung is taken only if those before did not help; a page that dies of one costs its context nothing."""
+    world.pages["http://x.test/"] = FakePageScript(hang=hang)
+    pool = world.pool(pages_max=3)
+    bad, neighbour = await pool.acquire("a"), await pool.acquire("a")
+    await world.visit(bad, "http://x.test/")
+    await bad.release(condemned=ErrorKind.DEADLINE)
+    await world.clock.advance(10)
+    assert [rung for rung, _ in rungs(world)] == ladder
+    assert rungs(world)[-1] == ("close_page", True)
+    assert neighbour.lost is None
+    await neighbour.release()
+    assert (pool.free, world.launcher.launches) == (3, 1)
+    world.check(pool)
+
+
 async def test_page_that_never_closes_takes_its_context(world: "World") -> None:
     """The ladder goes on to the context; leases in it are lost, leases elsewhere are not."""
     world.pages["http://x.test/"] = FakePageScript(hang="for_good")
@@ -54,7 +77,7 @@ async def test_page_that_never_closes_takes_its_context(world: "World") -> None:
     await world.visit(bad, "http://x.test/")
     await bad.release(condemned=ErrorKind.DEADLINE)
     await world.clock.advance(10)
-    assert rungs(world) == [("interrupt", False), ("close_page", False), ("close_context", True)]
+    assert [rung for rung, worked in rungs(world) if worked] == ["close_context"]
     assert neighbour.lost is not None
     assert other.lost is None
     await neighbour.release(condemned=ErrorKind.CONTEXT_BROKEN)
@@ -72,7 +95,9 @@ async def test_context_that_never_closes_takes_the_browser(world: "World") -> No
     await world.visit(lease, "http://x.test/")
     await lease.release(condemned=ErrorKind.DEADLINE)
     await world.clock.advance(20)
-    assert [rung for rung, _ in rungs(world)] == ["interrupt", "close_page", "close_context", "kill_browser"]
+    assert [rung for rung, _ in rungs(world)] == [
+        "interrupt", "stop_loading", "close_page", "crash_page", "kill_renderer", "close_context", "kill_browser",
+    ]  # fmt: skip
     assert world.launcher.browsers_open == 0
     world.check(pool)
     lease = await pool.acquire("a")
@@ -143,6 +168,29 @@ async def test_launch_failing_is_tried_again_within_a_budget(world: "World") -> 
     await lease.release()
 
 
+async def test_browsers_that_die_young_are_launched_ever_later(world: "World") -> None:
+    """Two may die young in a row at no cost; then each launch waits longer, but none is ever refused."""
+    pool = world.pool()
+    waits = []
+    for _ in range(7):
+        before = world.clock.now()
+        lease = await world.clock.run_until(pool.acquire("a"))
+        waits.append(world.clock.now() - before)
+        await lease.release()
+        world.browser.die()
+        await world.clock.settle()
+    assert waits == [0, 0, 0, 0.5, 1, 2, 4]
+    lease = await world.clock.run_until(pool.acquire("a"))
+    await lease.release()
+    await world.clock.advance(YOUNG_S)
+    world.browser.die()
+    await world.clock.settle()
+    before = world.clock.now()
+    lease = await world.clock.run_until(pool.acquire("a"))
+    assert world.clock.now() == before
+    await lease.release()
+
+
 async def test_context_closed_by_user_code_is_replaced(world: "World") -> None:
     """A context that was closed under the pool is dead at the next look, its leases lost."""
     pool = world.pool()
@@ -164,7 +212,7 @@ async def test_parked_page_that_crashed_is_not_lent(world: "World") -> None:
     lease = await pool.acquire("a")
     page = await world.visit(lease)
     await lease.release()
-    page.crash()
+    page.die()
     lease = await pool.acquire("a")
     assert lease.page.raw is not page
     await lease.release()

@@ -79,7 +79,7 @@ async def test_release_twice_raises(world: "World") -> None:
 
 async def test_release_after_page_visits_max_replaces_the_page(world: "World") -> None:
     """A page is closed after its budget of visits and another takes its place in the same context."""
-    pool = world.pool(page_visits_max=3)
+    pool = world.pool(recycle={"page_visits_max": 3})
     contexts = set()
     for _ in range(7):
         lease = await pool.acquire("a")
@@ -94,7 +94,7 @@ async def test_release_after_page_visits_max_replaces_the_page(world: "World") -
 
 async def test_context_worn_is_replaced_before_it_ends(world: "World") -> None:
     """A worn context drains: its last lease goes on while the next lease already has a new context."""
-    pool = world.pool(context_visits_max=2)
+    pool = world.pool(recycle={"context_visits_max": 2})
     one, two = await pool.acquire("a"), await pool.acquire("a")
     assert one.context_id == two.context_id
     await one.release()

@@ -248,3 +248,37 @@ async def test_visit_cancelled_cancels_its_handler() -> None:
 async def test_visit_condemns_the_page_when_the_page_is_at_fault(script: FakePageScript, condemned: str | None) -> None:
     """An HTTP status costs no page; a network error, download, crash or deadline does."""
     assert (await Bench(script).visit()).condemned == condemned
+
+
+@pytest.mark.parametrize("salvage", [False, True])
+async def test_visit_salvage_takes_what_a_hung_page_shows(salvage: bool) -> None:
+    """A page that hangs until its deadline is interrupted and taken as partial where that is wanted; else it fails."""
+    bench = Bench(FakePageScript(hang="interruptible", title="t", html="<p>", load_s=100))
+    outcome = await bench.visit(salvage=salvage, timeout_s=10)
+    assert bench.clock.now() <= 10 + 2
+    assert outcome.condemned == ErrorKind.DEADLINE
+    if not salvage:
+        assert outcome.error is not None
+        assert outcome.error.kind is ErrorKind.DEADLINE
+        return
+    assert outcome.error is None
+    assert outcome.snapshot is not None
+    assert outcome.navigation is not None
+    assert (outcome.snapshot.title, outcome.snapshot.html, outcome.navigation.loaded) == ("t", "<p>", False)
+
+
+@pytest.mark.parametrize(
+    ("script", "options"),
+    [
+        (FakePageScript(hang="for_good", load_s=100), {}),
+        (FakePageScript(hang="interruptible"), {"wait_for": ".never"}),
+        (FakePageScript(commit_s=100), {}),
+    ],
+)
+async def test_visit_salvage_saves_nothing_that_is_not_whole(script: FakePageScript, options: dict[str, Any]) -> None:
+    """A page that does not let go, lacks what was waited for, or never came fails as without salvage, in time."""
+    bench = Bench(script)
+    outcome = await bench.visit(salvage=True, timeout_s=10, **options)
+    assert outcome.error is not None
+    assert outcome.snapshot is None
+    assert bench.clock.now() <= 10 + 2

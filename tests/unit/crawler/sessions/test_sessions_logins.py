@@ -282,7 +282,7 @@ async def test_crawl_login_whose_page_crashes_is_the_sessions_failure(area: "Are
 
     async def crash(page: Any, _: object) -> None:
         area.tries.append(("ann", area.clock.now()))
-        page.crash()
+        page.die()
         await page.screenshot(full_page=False, limit_s=1)
 
     crawler._session_code.logins[None] = crash

@@ -1,0 +1,511 @@
+"""How many pages may be in use: one pure step from what is measured to a limit.
+
+Three things bound the limit, the lowest holds:
+
+- Memory, by prediction: what is used, what pages that started will still take, and one more page must stay below the
+  high mark. Waiting for memory to be used instead would come too late: pages grow for seconds.
+- The window. Pressure (memory above the high mark, stalls, a killed process, a late event loop, files and processes
+  running out) makes it smaller at once by a factor, quiet lets it grow a little at a time: additive increase and
+  multiplicative decrease, which settles fairly beside others who do the same (Chiu and Jain, 1989). What has just
+  failed is not tried again for a while, for twice as long each time: no sawtooth.
+- With `concurrency="auto"`, throughput: more pages that do not bring more pages/s are not kept. Found by trial: some
+  visits at one size, some at another, until the difference is clear of its noise.
+
+CPU saturation alone stops growth and nothing else: a crawl that uses its CPU fully is what is wanted.
+"""
+
+import math
+import statistics
+import sys
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+from browsercrawl.pressure.reading import Reading
+from browsercrawl.pressure.shedding import CRITICAL, HIGH, LOW, Available, Shed, Shedder, share_of
+
+PSI_SOME = 0.10
+"""Share of time that some task waits for memory: GLib's monitor warns at 100 ms in 2 s, 5 %; tools page at 10 %."""
+PSI_FULL = 0.05
+"""Share of time that all wait: nothing at all gets done in it."""
+LOOP_LAG_S = 0.2
+"""A loop so late answers every event of every page so late; below it visits of seconds do not notice."""
+CPU_FULL = 0.95
+"""Readings of a machine that is busy all the time are rarely higher."""
+COUNT_SLOW, COUNT_HIGH = 0.8, 0.9
+"""Shares of the limit on open files, or processes, at which growth stops, and pages are given up: a browser that
+starts takes dozens at once."""
+RELIEF = 0.5
+"""Growth goes on when stalls and lateness are below half of what stopped it: they double easily with one more page."""
+SMOOTHING_S = 2.0
+"""Time constant for stalls, lateness and CPU: one collection of garbage or one launch does not decide."""
+
+DECREASE = 0.7
+"""Of the window on a signal: 0.5 gives away too much of a machine that is ours, 0.9 takes ten times as long."""
+DECREASE_KILLED = 0.5
+"""When the kernel has killed something, everything before came too late."""
+HOLD_S = 2.0
+"""After a decrease the next one waits: until then the closed pages' memory is back, and visits have ended."""
+INTERVAL_S = 1.0
+"""Between two increases: the time in which the last one shows."""
+INCREASE_PART = 8
+"""An increase is an eighth, at least one page: from half of what there was back to all of it in about seven steps.
+Below half, it doubles."""
+RETRY_S, RETRY_S_MAX = 5.0, 160.0
+"""How long a size that failed is not tried again: at first, and after failing again and again."""
+RETRY_FRESH_S = 30.0
+"""A size that held for so long after it was tried again fails for a new reason."""
+
+PAUSE_AFTER_S = 5.0
+"""How long memory must be critical without a page of ours: a neighbour's peak or a closing browser is shorter."""
+
+KEEP = 0.05
+"""What twice as many pages must bring in pages/s to be kept, and a part of it for a part more: a page that brings less
+than a twentieth of the others' share is not worth its memory."""
+FACTORS = (2.0, 1.4, 1.2)
+"""By what sizes are tried larger and smaller: doubled (slow start), then closer; a tenth off the best is left."""
+BATCH_VISITS = 8
+"""Visits in one measurement of throughput, at least; at least one for each page, so that all pages count alike."""
+BATCHES_MAX = 24
+"""Batches after which a difference that is still not clear of its noise is too small to matter."""
+CLEAR = 2.0
+"""Standard errors that make a difference clear (97.7 %)."""
+VARIATION = 0.5
+"""Of the durations of visits, relative to their mean, until batches show more: two batches alike prove nothing."""
+REST_S, REST_S_MAX = 60.0, 600.0
+"""Between two searches: the trials of a search cost throughput, so the longer nothing better is found the rarer."""
+FALLEN = 0.85
+"""A size that brings less than this part of what it did is looked at again, downwards too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the crawl was configured with.
+
+    Attributes:
+        start: pages that may be in use at first, at least 1.
+        is_adaptive: look for the best number by throughput; else `start` is only ever lowered, and returned to.
+    """
+
+    start: int
+    is_adaptive: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What the crawl does now.
+
+    Attributes:
+        active: pages in use.
+        wanted: requests that could have a page now, beside those that have one; may be cut off at `pages_max`.
+        finished: visits that ended since the last step.
+        starting_bytes: what pages in use will still take, by prediction (`costs.unseen_bytes`).
+        cost_bytes: what one more page will take, by prediction.
+        pages_max: pages that may ever be in use, at least 1.
+        available: what could be given up.
+    """
+
+    active: int
+    wanted: int
+    finished: int
+    starting_bytes: int
+    cost_bytes: int
+    pages_max: int
+    available: Available = field(default_factory=Available)
+
+
+class State(Enum):
+    """Whether pages may be in use at all."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+
+
+class Signal(Enum):
+    """What decided a limit. The names are public: they stand in events."""
+
+    NONE = "none"
+    MEMORY = "memory"
+    OOM_KILL = "oom_kill"
+    PSI = "psi"
+    CPU = "cpu"
+    LOOP = "loop"
+    FILES = "files"
+    PIDS = "pids"
+    THROUGHPUT = "throughput"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What holds until the next step.
+
+    Attributes:
+        limit: pages that may be in use; from 1 to `pages_max` while running, 0 while paused.
+        state: paused only while memory is critical without a page of ours.
+        signal: what keeps the limit from being higher.
+        room_bytes: what pages that start before the next step may be predicted to take in all.
+        is_admitting: False while no page may start beside those in use.
+        is_first_admitted: a page may start if none is in use, whatever it takes: else one could wait for ever.
+        is_reusing: False while each visit should get a page that holds no other document.
+        shed: what to give up now.
+    """
+
+    limit: int
+    state: State
+    signal: Signal
+    room_bytes: int
+    is_admitting: bool
+    is_first_admitted: bool
+    is_reusing: bool
+    shed: Shed | None
+
+    def admits(self, cost_bytes: int, *, active: int, promised_bytes: int = 0) -> bool:
+        """Tell whether one more page may start.
+
+        Args:
+            cost_bytes: what it will take, by prediction.
+            active: pages in use now.
+            promised_bytes: predicted cost of the pages that have started since this decision.
+        """
+        if active == 0:
+            return self.is_first_admitted
+        return self.is_admitting and active < self.limit and promised_bytes + cost_bytes <= self.room_bytes
+
+
+class _Level(NamedTuple):
+    """A sensor's value, from where on nothing grows, and from where on pages are given up."""
+
+    signal: Signal
+    value: float
+    slow: float
+    high: float
+
+
+class Controller:
+    """Decides, step by step, how many pages may be in use.
+
+    Steps may come at any interval; a quarter of a second is meant. No clock, no I/O: the same readings and loads give
+    the same decisions.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._window = _Window(limits.start)
+        self._search = _Search(limits.start) if limits.is_adaptive else None
+        self._shedder = Shedder()
+        self._state = State.RUNNING
+        self._smooth = {Signal.PSI: 0.0, Signal.CPU: 0.0, Signal.LOOP: 0.0}
+        self._last: Reading | None = None
+        self._critical_since: float | None = None
+
+    def step(self, reading: Reading, load: Load) -> Decision:
+        """Take one step.
+
+        Args:
+            reading: what was measured just now; not earlier than the last one.
+            load: what the crawl did since then.
+        """
+        self._smoothe(reading)
+        levels = self._levels(reading)
+        shed = self._shedder.choose(reading, load.available)
+        self._pause_or_resume(reading, load)
+        room = _room_bytes(reading, load, mark=HIGH)
+        fitting = load.active + max(0, room // max(1, load.cost_bytes))
+        signal = self._move(reading.at_s, load, levels=levels, fitting=fitting)
+        self._last = reading
+        is_running = self._state is State.RUNNING
+        return Decision(
+            limit=max(1, min(self._window.size, fitting)) if is_running else 0,
+            state=self._state,
+            signal=signal,
+            room_bytes=max(0, room) if is_running else 0,
+            is_admitting=is_running and self._shedder.is_admitting,
+            is_first_admitted=is_running and share_of(reading) < CRITICAL,
+            is_reusing=self._shedder.is_reusing,
+            shed=shed,
+        )
+
+    def _smoothe(self, reading: Reading) -> None:
+        """Average what comes in bursts; what is unknown counts as quiet."""
+        elapsed_s = reading.at_s - self._last.at_s if self._last else 0.0
+        weight = -math.expm1(-elapsed_s / SMOOTHING_S)
+        psi = max((reading.psi_some or 0.0) / PSI_SOME, (reading.psi_full or 0.0) / PSI_FULL)
+        now = {Signal.PSI: psi, Signal.CPU: reading.cpu_share or 0.0, Signal.LOOP: reading.loop_lag_s}
+        for signal, value in now.items():
+            self._smooth[signal] += weight * (value - self._smooth[signal])
+
+    def _levels(self, reading: Reading) -> list[_Level]:
+        """List the sensors, the gravest first."""
+        killed = self._last is not None and reading.oom_kills > self._last.oom_kills
+        files = reading.open_files / reading.open_files_max if reading.open_files_max else 0.0
+        pids = reading.pids / reading.pids_max if reading.pids_max else 0.0
+        return [
+            _Level(Signal.OOM_KILL, float(killed), 1.0, 1.0),
+            _Level(Signal.MEMORY, share_of(reading), HIGH, HIGH),
+            _Level(Signal.PSI, self._smooth[Signal.PSI], RELIEF, 1.0),
+            _Level(Signal.LOOP, self._smooth[Signal.LOOP], RELIEF * LOOP_LAG_S, LOOP_LAG_S),
+            _Level(Signal.FILES, files, COUNT_SLOW, COUNT_HIGH),
+            _Level(Signal.PIDS, pids, COUNT_SLOW, COUNT_HIGH),
+            _Level(Signal.CPU, self._smooth[Signal.CPU], CPU_FULL, math.inf),
+        ]
+
+    def _pause_or_resume(self, reading: Reading, load: Load) -> None:
+        share = share_of(reading)
+        if self._state is State.PAUSED:
+            # One page must fit, or, if none ever will, there must be as much room as there can be.
+            if share < LOW or (share < HIGH and _room_bytes(reading, load, mark=CRITICAL) >= load.cost_bytes):
+                self._state = State.RUNNING
+                self._window.size = 1
+            return
+        if share < CRITICAL or load.active > 0:
+            self._critical_since = None
+            return
+        if self._critical_since is None:
+            self._critical_since = reading.at_s
+        if reading.at_s - self._critical_since >= PAUSE_AFTER_S:
+            self._state = State.PAUSED
+            self._critical_since = None
+
+    def _move(self, at_s: float, load: Load, *, levels: list[_Level], fitting: int) -> Signal:
+        """Change the window, and return what keeps it from being larger."""
+        if self._state is State.PAUSED:
+            return Signal.MEMORY
+        window, search, demand = self._window, self._search, load.active + load.wanted
+        window.size = min(window.size, load.pages_max)
+        pressing = next((each.signal for each in levels if each.value >= each.high), None)
+        if pressing:
+            if window.cut(at_s, active=load.active, signal=pressing) and search:
+                search.interrupt(at_s)
+                window.size = min(window.size, search.home)
+            return pressing
+        slowing = next((each.signal for each in levels if each.value >= each.slow), None)
+        may_grow = slowing is None and demand > window.size < fitting
+        most = min(load.pages_max, window.most(at_s))
+        if search and window.size == min(search.size, load.pages_max):
+            is_full = demand > window.size < fitting
+            beat = _Beat(at_s, load.finished, is_full=is_full, most=most if may_grow else window.size)
+            window.size = min(search.step(beat), load.pages_max)
+        elif may_grow:
+            window.grow(at_s, most=min(most, search.home) if search else most)
+        if demand <= window.size <= fitting:
+            return Signal.NONE
+        if fitting < window.size:
+            return Signal.MEMORY
+        if slowing or window.size >= load.pages_max:
+            return slowing or Signal.NONE
+        if window.size >= most:
+            return window.failed_by
+        return Signal.THROUGHPUT if search and window.size >= search.home else Signal.NONE
+
+
+def _room_bytes(reading: Reading, load: Load, *, mark: float) -> int:
+    """Return what is left below a mark after all that started has grown."""
+    if not reading.memory_limit_bytes:
+        return sys.maxsize
+    return int(mark * reading.memory_limit_bytes) - reading.memory_used_bytes - load.starting_bytes
+
+
+class _Window:
+    """How many pages pressure lets be in use: increased a little at a time, cut by a factor.
+
+    Attributes:
+        size: the window.
+        failed_by: what cut it last.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.failed_by = Signal.NONE
+        self._peak = size
+        self._ceiling = sys.maxsize
+        self._held_until = self._grows_at = self._retry_at = -math.inf
+        self._retry_s = RETRY_S
+        self._has_grown = True
+
+    def most(self, at_s: float) -> int:
+        """Return the largest size that may be tried now."""
+        return max(1, self._ceiling - 1) if at_s < self._retry_at else sys.maxsize
+
+    def grow(self, at_s: float, *, most: int) -> None:
+        """Become larger, if it is time."""
+        if at_s < self._grows_at or self.size >= most:
+            return
+        step = self.size if 4 * self.size <= self._peak else max(1, self.size // INCREASE_PART)
+        self.size = min(self.size + step, most)
+        self._grows_at = at_s + INTERVAL_S
+        self._has_grown = True
+
+    def cut(self, at_s: float, *, active: int, signal: Signal) -> bool:
+        """Become smaller, unless the last cut is so fresh that it does not show yet; tell whether it was cut."""
+        if at_s < self._held_until:
+            return False
+        level = max(1, min(self.size, active))
+        if self._has_grown:  # else the same trouble goes on
+            is_fresh = at_s - self._retry_at > RETRY_FRESH_S
+            self._retry_s = RETRY_S if is_fresh else min(2 * self._retry_s, RETRY_S_MAX)
+            self._peak = self.size
+        self._ceiling = level
+        self._retry_at = at_s + self._retry_s
+        self._held_until = self._grows_at = at_s + HOLD_S
+        self._has_grown = False
+        self.size = max(1, int(level * (DECREASE_KILLED if signal is Signal.OOM_KILL else DECREASE)))
+        self.failed_by = signal
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Beat:
+    """What a search hears at each step: `is_full` if pages were as many as the size says, `most` it may try."""
+
+    at_s: float
+    finished: int
+    is_full: bool
+    most: int
+
+
+class _Tally:
+    """The last batches of visits at one size, and what they say of its throughput."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.batches: deque[tuple[int, float]] = deque(maxlen=BATCHES_MAX)
+        self._settling = size
+        self._visits = 0
+        self._since: float | None = None
+
+    def add(self, beat: _Beat) -> bool:
+        """Count what has finished; tell whether that has made a batch full.
+
+        The visits that began at another size, one for each page, do not count.
+        """
+        if self._settling > 0 or not beat.is_full or self._since is None:
+            self._settling -= beat.finished
+            self._visits, self._since = 0, beat.at_s
+            return False
+        self._visits += beat.finished
+        if self._visits < max(BATCH_VISITS, self.size) or beat.at_s <= self._since:
+            return False
+        self.batches.append((self._visits, beat.at_s - self._since))
+        self._visits, self._since = 0, beat.at_s
+        return True
+
+    def copy(self) -> "_Tally":
+        """Return what is known now."""
+        copy = _Tally(self.size)
+        copy.batches.extend(self.batches)
+        return copy
+
+    def settle(self, visits: int) -> None:
+        """Leave out the next visits: they began at another size."""
+        self._settling = visits
+
+    @property
+    def rate(self) -> float:
+        """Visits per second."""
+        return sum(visits for visits, _ in self.batches) / sum(took_s for _, took_s in self.batches)
+
+    @property
+    def error(self) -> float:
+        """Relative standard error of the rate: what the batches show, but no less than usual visits would give."""
+        rates = [visits / took_s for visits, took_s in self.batches]
+        seen = statistics.stdev(rates) / math.sqrt(len(rates)) / self.rate if len(rates) > 1 else 0.0
+        return max(seen, VARIATION / math.sqrt(sum(visits for visits, _ in self.batches)))
+
+
+class _Search:
+    """Looks for the number of pages with the best throughput, by trials.
+
+    Both sizes are measured in turns, so that what changes meanwhile meets both, until the difference is clear of its
+    noise; if that takes too long, things stay as they were. First twice as many, again and again (slow start), or
+    half; then closer; then rest.
+
+    Attributes:
+        home: the best size known.
+        size: what is in force: that, or a trial's.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.home = self.size = size
+        self._best = _Tally(size)
+        self._trial: _Tally | None = None
+        self._factor = FACTORS[0]
+        self._factors = deque(_both(FACTORS))
+        self._usual: _Tally | None = None
+        self._rests_until = math.inf
+        self._rest_s = REST_S
+
+    def interrupt(self, at_s: float) -> None:
+        """Forget what was measured under pressure, and rest."""
+        self.size = self.home
+        self._best, self._trial, self._usual = _Tally(self.home), None, None
+        self._factors.clear()
+        self._rests_until = at_s + self._rest_s
+
+    def step(self, beat: _Beat) -> int:
+        """Return the size from now on."""
+        trial, best = self._trial, self._best
+        now, other = (trial, best) if trial and self.size == trial.size else (best, trial)
+        if not now.add(beat):
+            return self.size
+        if trial and other:
+            is_kept = self._judge(trial)
+            if is_kept is None:
+                if len(now.batches) >= 2 * len(other.batches):
+                    self._turn_to(other)
+                return self.size
+            if is_kept:
+                self._keep(trial)
+            self._trial = None
+        elif self._has_fallen():
+            self._factors.extend(_both(FACTORS[1:]))
+        elif beat.at_s >= self._rests_until:
+            self._factors.append(FACTORS[1])
+        self._turn_to(self._next_trial(beat) or self._best)
+        return self.size
+
+    def _turn_to(self, tally: _Tally) -> None:
+        if tally.size != self.size:
+            tally.settle(max(tally.size, self.size))
+            self.size = tally.size
+
+    def _next_trial(self, beat: _Beat) -> _Tally | None:
+        while self._factors:
+            self._factor = self._factors.popleft()
+            size = round(self.home * self._factor)
+            size = min(max(size, self.home + 1), beat.most) if self._factor > 1 else min(size, self.home - 1)
+            if size >= 1 and (size > self.home) == (self._factor > 1):
+                self._trial = _Tally(size)
+                return self._trial
+        if self._usual is None or beat.at_s >= self._rests_until:
+            self._usual = self._best.copy()
+            self._rests_until, self._rest_s = beat.at_s + self._rest_s, min(2 * self._rest_s, REST_S_MAX)
+        return None
+
+    def _keep(self, trial: _Tally) -> None:
+        """Take a trial's size for the best, and go on in the same direction, then closer."""
+        self.home, self._best = trial.size, trial
+        closer = [each for each in FACTORS if each < max(self._factor, 1 / self._factor)]
+        self._factors = deque([self._factor, *_both(closer)])
+        self._usual, self._rest_s = None, REST_S
+
+    def _judge(self, trial: _Tally) -> bool | None:
+        """Tell whether the trial's size is to be kept; None: not clear yet."""
+        is_up = trial.size > self.home
+        low, high = (self._best, trial) if is_up else (trial, self._best)
+        needed = math.log1p(KEEP * (high.size / low.size - 1))
+        difference = math.log(high.rate / low.rate) - needed
+        if abs(difference) < CLEAR * math.hypot(high.error, low.error):
+            return False if len(trial.batches) == BATCHES_MAX else None
+        return (difference > 0) == is_up
+
+    def _has_fallen(self) -> bool:
+        """Tell whether the best size brings clearly less than when it was chosen."""
+        usual, best = self._usual, self._best
+        return usual is not None and (
+            math.log(FALLEN * usual.rate / best.rate) > CLEAR * math.hypot(usual.error, best.error)
+        )
+
+
+def _both(factors: Sequence[float]) -> list[float]:
+    return [each for factor in factors for each in (factor, 1 / factor)]
