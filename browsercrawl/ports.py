@@ -336,7 +336,7 @@ class Audit:
     Attributes:
         contexts: browser contexts it has, without its own default one.
         pages: tabs it has, popups included.
-        orphans: tabs and contexts found twice that nobody here knows; they were closed.
+        orphans: tabs and contexts that nobody here knows, found by many audits in a row; they were closed.
         strays: processes of it that it does not know itself any more; they were killed.
         renderers: renderer processes.
         renderer_bytes: memory of all renderers of their own. `renderer_bytes_most`: of the largest.
@@ -389,6 +389,9 @@ class BrowserPort(Protocol):
             CallTimeout: the browser does not answer.
             BrowserCrashed: it is gone.
         """
+
+    async def trim(self, *, limit_s: float) -> bool:
+        """Ask all its processes to drop caches and collect garbage. Returns whether it was heard. Never raises."""
 
     async def close(self, *, limit_s: float) -> bool:
         """Close politely within the limit, then kill what is left, driver included. Returns whether it was polite.

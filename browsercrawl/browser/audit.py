@@ -1,7 +1,8 @@
 """What the browser says it has open, against what is known here, and what its processes hold.
 
-What nobody here knows may just be opening or closing. So only what two audits in a row find is an orphan or a stray,
-and a context in which something opens, or that has popups, which are known without their names, is not judged.
+What nobody here knows may just be opening or closing, or be user code's own for a while (Playwright's `storage_state`
+opens a hidden tab). So only what many audits in a row find is an orphan, and a context in which something opens, or
+that has popups, which are known without their names, is not judged. A process that two audits find unlisted is a stray.
 """
 
 import asyncio
@@ -21,6 +22,9 @@ from browsercrawl.browser.page import PlaywrightPage
 from browsercrawl.browser.processes import children_of
 from browsercrawl.browser.renderers import Renderer, own_bytes
 from browsercrawl.ports import Audit
+
+ORPHAN_LOOKS = 30
+"""So many audits in a row must find a tab or context that nobody knows; with one every 2 s that is a minute."""
 
 _CRASH_LIMIT_S = 1.0
 
@@ -60,7 +64,7 @@ class Auditor:
         self._session = session
         self._link = link
         self._driver_pid = driver_pid
-        self._unknown: frozenset[str] = frozenset()
+        self._unknown: dict[str, int] = {}
         self._unlisted: frozenset[psutil.Process] = frozenset()
 
     async def audit(
@@ -87,7 +91,8 @@ class Auditor:
         contexts = open_contexts()  # only now: what has opened meanwhile must be known
         processes = _look(self._driver_pid, listed)
         unknown = _unknown(there, contexts, is_opening=is_opening())
-        orphans, self._unknown = unknown & self._unknown, unknown
+        self._unknown = {name: self._unknown.get(name, 0) + 1 for name in unknown}
+        orphans = [name for name, looks in self._unknown.items() if looks >= ORPHAN_LOOKS]
         strays, self._unlisted = processes.unlisted & self._unlisted, processes.unlisted
         for process in strays:
             kill(process)
@@ -105,6 +110,11 @@ class Auditor:
             browser_bytes=processes.other_bytes,
             killed=killed,
         )
+
+    async def trim(self, *, limit_s: float) -> bool:
+        """Have all processes of the browser do what they do when memory is short. Returns whether it was heard."""
+        telling = self._session.send("Memory.simulatePressureNotification", {"level": "critical"})
+        return await self._link.calls.settled(telling, limit_s=limit_s)
 
     async def _send(self, method: str, params: dict[str, Any] | None = None, *, limit_s: float) -> dict[str, Any]:
         return await self._link.calls.run(self._session.send(method, params), limit_s=limit_s)

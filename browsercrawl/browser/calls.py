@@ -69,6 +69,8 @@ class Calls:
         if not task.done():
             self.abandon(task)
             raise TimeoutError(f"no answer within {limit_s:.3g} s")
+        if task.cancelled():  # by its own insides: a cancellation that passed on would end whoever asked
+            raise TimeoutError("the call was cut off")
         return task.result()
 
     async def settled(self, call: Awaitable[Any], *, limit_s: float) -> bool:

@@ -165,9 +165,13 @@ class PlaywrightContext:
         Raises:
             TimeoutError, playwright.async_api.Error: it could not be set up.
         """
-        if self._cleaner is None or (self._cleaner.done() and self._cleaner.exception() is not None):
-            self._cleaner = self.spawn(self._install_cleaner(limit_s))
-        await asyncio.shield(self._cleaner)
+        cleaner = self._cleaner
+        if cleaner is None or (cleaner.done() and (cleaner.cancelled() or cleaner.exception() is not None)):
+            self._cleaner = cleaner = self.spawn(self._install_cleaner(limit_s))
+        await asyncio.wait({cleaner})  # not shielded: its cancellation, by the context's end, is not ours
+        if cleaner.cancelled():
+            raise TimeoutError("the context was closed meanwhile")
+        cleaner.result()
 
     async def _install_cleaner(self, limit_s: float) -> None:
         script = cleaning_script(self.token)

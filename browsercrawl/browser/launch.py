@@ -169,6 +169,11 @@ class PlaywrightBrowser:
         except (TimeoutError, PlaywrightError) as error:
             raise translate(error, "asking the browser what it has open", gone=self._gone) from error
 
+    async def trim(self, *, limit_s: float) -> bool:
+        """Ask all its processes to drop caches and collect garbage."""
+        assert self._auditor is not None  # prepare() is part of every launch
+        return self._lost is None and await self._auditor.trim(limit_s=limit_s)
+
     async def close(self, *, limit_s: float) -> bool:
         """Close politely within the limit, then kill what is left."""
         return await self._end(self._close(limit_s))
@@ -191,10 +196,12 @@ class PlaywrightBrowser:
         started = time.monotonic()
         was_there = self._lost is None
         self._set_lost(_CLOSED)
-        polite = was_there and await self._driver.calls.settled(self._raw.close(), limit_s=0.7 * limit_s)
-        if polite:
-            polite = await self._driver.stop(limit_s=max(0.1, limit_s - (time.monotonic() - started)))
-        await self._kill()
+        try:
+            polite = was_there and await self._driver.calls.settled(self._raw.close(), limit_s=0.7 * limit_s)
+            if polite:
+                polite = await self._driver.stop(limit_s=max(0.1, limit_s - (time.monotonic() - started)))
+        finally:  # also when the whole loop is being ended
+            await self._kill()
         return polite
 
     async def _kill(self) -> bool:

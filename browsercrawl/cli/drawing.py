@@ -257,7 +257,8 @@ def _profile_text(config: CrawlerConfig) -> str:
     browser = "full Chromium" if config.browser.binary == "full" else "headless shell"
     pages = {"clean": "pages reused and cleaned", "keep": "pages reused as they are", "never": "a new page per visit"}
     parts = [browser, pages[config.pool.reuse], *(["one renderer per site"] if config.browser.process_per_site else [])]
-    return f"{config.profile}: {', '.join(parts)}; {config.pages_max} at once"
+    least = " at first" if config.concurrency == "auto" else ""
+    return f"{config.profile}: {', '.join(parts)}; {config.pages_start} at once{least}"
 
 
 class RunView:

@@ -35,6 +35,7 @@ visit:                          # each page
   # block: [image, font]        # also media, stylesheet
   save: [html]                  # also text, markdown, screenshot, pdf, mhtml
   # accept_status: [404]        # success besides 2xx
+  # salvage: true               # of a page that hangs until its timeout, take what it shows
 
 links:                          # which links are followed
   depth: 2                      # 0: none
@@ -50,7 +51,8 @@ limits:
   max_disk: 10GB
 
 pace:
-  concurrency: auto             # pages at the same time; auto is 2 per core
+  concurrency: auto             # pages at the same time; auto begins with 2 per core and finds what brings most
+  # memory: 2GB                 # that it may use; what the container or the machine has, if left out
   # delay: 1s                   # between two visits to a host; 1s, and 0 on loopback, if left out
   # per_host: 2                 # pages at the same time on one host
   # ignore_robots: true         # accepted already; this version never asks

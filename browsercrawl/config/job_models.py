@@ -119,7 +119,10 @@ class PacePart(Part):
     """How fast, and how gentle to each host."""
 
     concurrency: Annotated[int | Literal["auto"], Whole(1, 1000, words=("auto",))] | None = Field(
-        default=None, description="Pages open at the same time. Default: auto, 2 per core."
+        default=None, description="Pages open at the same time. Default: auto, 2 per core, then what brings most."
+    )
+    memory: Annotated[int, Size()] | None = Field(
+        default=None, description="Memory it may use, browsers included. Default: what container or machine have."
     )
     delay: Annotated[float, Duration(most_s=86_400, may_be_zero=True)] | None = Field(
         default=None, description="Pause between two visits to the same host and port. Default: 1s; 0 on loopback."
@@ -277,6 +280,7 @@ _FIELDS = {
     "limits.max_time": "limits.max_time_s",
     "limits.max_disk": "limits.max_disk_bytes",
     "pace.concurrency": "concurrency",
+    "pace.memory": "memory_limit_bytes",
     "pace.delay": "host.delay_s",
     "pace.per_host": "host.per_host",
     "browser.profile": "profile",

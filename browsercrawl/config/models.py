@@ -20,6 +20,9 @@ ResourceType = Literal["image", "font", "media", "stylesheet"]
 Saved = Literal["html", "text", "markdown", "screenshot", "pdf", "mhtml"]
 """What a run directory may keep of each page."""
 
+AUTO_PAGES_MAX = 64
+"""More pages at once than that bring nothing to one event loop and one browser."""
+
 CONTEXTS_MIN = 8
 """Warm contexts kept at least, whatever the concurrency: a login session is dear to reopen, an idle context is not."""
 
@@ -217,7 +220,10 @@ class CrawlerConfig(ConfigModel):
 
     profile: Profile = Field(default="balanced", description="Sets defaults of browser and pool.")
     concurrency: Annotated[int, Field(ge=1, le=1000)] | Literal["auto"] = Field(
-        default="auto", description="Pages in use at once; auto: 2 per core."
+        default="auto", description="Pages in use at once, at most; auto: 2 per core at first, then what brings most."
+    )
+    memory_limit_bytes: int | None = Field(
+        default=None, ge=1, description="Memory it may use, browsers included; None: what machine or container have."
     )
     browser: BrowserConfig = BrowserConfig()
     pool: PoolConfig = PoolConfig()
@@ -249,9 +255,9 @@ class CrawlerConfig(ConfigModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.pool.contexts_max is not None and self.pool.contexts_max < self.pages_max:
+        if self.pool.contexts_max is not None and self.pool.contexts_max < self.pages_start:
             raise ValueError(
-                f"pool.contexts_max ({self.pool.contexts_max}) is below concurrency ({self.pages_max}): "
+                f"pool.contexts_max ({self.pool.contexts_max}) is below concurrency ({self.pages_start}): "
                 "each page in use may need a context of its own"
             )
         if self.output is None and (self.visit.save or any(rule.save for rule in self.rules)):
@@ -264,13 +270,18 @@ class CrawlerConfig(ConfigModel):
 
     @property
     def pages_max(self) -> int:
-        """Pages in use at once, as a number."""
+        """Pages in use at once, at most."""
+        return AUTO_PAGES_MAX if self.concurrency == "auto" else self.concurrency
+
+    @property
+    def pages_start(self) -> int:
+        """Pages in use at once, at first."""
         return 2 * (os.cpu_count() or 1) if self.concurrency == "auto" else self.concurrency
 
     @property
     def contexts_max(self) -> int:
-        """Open contexts at once, as a number."""
-        return self.pool.contexts_max or max(CONTEXTS_MIN, self.pages_max)
+        """Open contexts at once; more only while more pages are in use."""
+        return self.pool.contexts_max or max(CONTEXTS_MIN, self.pages_start)
 
     @classmethod
     def load(cls, values: Mapping[str, Any]) -> Self:

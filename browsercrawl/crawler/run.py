@@ -19,6 +19,7 @@ from browsercrawl.config import CrawlerConfig
 from browsercrawl.crawler.account import Account
 from browsercrawl.crawler.failures import LIMIT_S, Failures
 from browsercrawl.crawler.files import RunFiles, open_run
+from browsercrawl.crawler.governor import Governor
 from browsercrawl.crawler.handlers import HandlerTable
 from browsercrawl.crawler.sink import BUFFER_PER_PAGE, ResultBuffer, RunSink
 from browsercrawl.crawler.watch import watch
@@ -105,7 +106,7 @@ class Run:
         self._superseded = False
         self._takers = 0
         self._stop_reason: FinishReason | None = None
-        self._buffer = ResultBuffer(parts.config.pages_max * BUFFER_PER_PAGE) if buffered else None
+        self._buffer = ResultBuffer(parts.config.pages_start * BUFFER_PER_PAGE) if buffered else None
         self._stop_detail: str | None = None
         self._task: asyncio.Task[None] | None = None
         self._log: EventLog | None = None
@@ -332,7 +333,7 @@ class Run:
             RunStarted(
                 version=VERSION,
                 profile=config.profile,
-                concurrency=config.pages_max,
+                concurrency=config.pages_start,
                 options=_options(config),
                 resumed=files.resumed,
                 finished=files.frontier.counts().finished,
@@ -406,7 +407,8 @@ class Run:
             ),
             name="pulse",
         )
-        helpers = {pulse}
+        governor = Governor(pool, config=parts.config, clock=parts.clock, emit=self.emit, on_limit=self._on_limit)
+        helpers = {pulse, asyncio.create_task(governor.govern(dispatcher, files.frontier), name="governor")}
         if files.directory is not None:
             helpers.add(asyncio.create_task(account.keep(parts.config.status_every_s), name="books"))
         try:

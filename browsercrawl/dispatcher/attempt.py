@@ -358,8 +358,10 @@ class Attempts:
         )
 
 
-def _loss(request: Request, lease: Lease) -> BrowserCrashed | ContextBroken | None:
-    """Tell whether a lease's page went down with its browser or context, as far as that is known already."""
+def _loss(request: Request, lease: Lease) -> BrowsercrawlError | None:
+    """Tell whether a lease's page was given up, or went down with its browser or context, as far as that is known."""
+    if lease.shed is not None:
+        return lease.shed
     if lease.lost is not None:
         return BrowserCrashed(f"{shown(request.url)}: the browser was lost: {lease.lost}")
     if lease.is_context_gone:

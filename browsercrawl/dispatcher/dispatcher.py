@@ -77,6 +77,11 @@ class Dispatcher:
         return len(self._visits)
 
     @property
+    def claims(self) -> list[Claim]:
+        """What is being visited."""
+        return list(self._visits.values())
+
+    @property
     def stop_reason(self) -> str | None:
         """What the handler said that raised `Stop`; None when none did."""
         return self._attempts.stop_reason

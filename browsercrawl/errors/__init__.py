@@ -22,7 +22,8 @@
     │   ├── BrowserCrashed       browser_crashed    the browser or its driver died
     │   ├── ContextBroken        context_broken     the context died under the visit
     │   ├── PageCrashed          page_crashed       the page's renderer died
-    │   └── CallTimeout          call_timeout       one call into the browser did not return in time
+    │   ├── CallTimeout          call_timeout       one call into the browser did not return in time
+    │   └── MemoryShort          memory_short       memory ran short, and the page was given up for others
     ├── VisitError
     │   ├── DeadlineExceeded     deadline           the visit's deadline passed; `phase` says where
     │   ├── NetworkFailed        network            connection, DNS, TLS or protocol failure
@@ -76,6 +77,7 @@ from browsercrawl.errors.failures import (
     LeaseTimeout,
     LoginFailed,
     MemoryExceeded,
+    MemoryShort,
     NetworkFailed,
     PageBlocked,
     PageClosed,
@@ -145,6 +147,7 @@ __all__ = [
     "LeaseTimeout",
     "LoginFailed",
     "MemoryExceeded",
+    "MemoryShort",
     "NetworkFailed",
     "OutputFailed",
     "PageBlocked",

@@ -26,6 +26,7 @@ class ErrorKind(StrEnum):
     CONTEXT_BROKEN = "context_broken"
     PAGE_CRASHED = "page_crashed"
     CALL_TIMEOUT = "call_timeout"
+    MEMORY_SHORT = "memory_short"
     DEADLINE = "deadline"
     NETWORK = "network"
     HTTP_REJECTED = "http_rejected"

@@ -73,6 +73,13 @@ class CallTimeout(BrowserError):
     disposition = Disposition.RETRY_FRESH
 
 
+class MemoryShort(BrowserError):
+    """Memory ran short, and the page was given up so that others could go on."""
+
+    kind = ErrorKind.MEMORY_SHORT
+    disposition = Disposition.PUT_BACK
+
+
 class VisitError(BrowsercrawlError):
     """This one visit failed."""
 

@@ -152,3 +152,33 @@ class PoolChecked(Event):
     renderers: int
     renderer_bytes: int
     browser_bytes: int
+
+
+class LimitChanged(Event):
+    """So many pages may be in use from now on; `signal` keeps it from being more. Never below 1 but in a pause."""
+
+    name = "limit.changed"
+    limit: int
+    before: int
+    signal: str
+
+
+class PressureChanged(Event):
+    """Another sensor decides the limit now, or the crawl is paused, or goes on: `state` says which."""
+
+    name = "pressure.changed"
+    state: str
+    signal: str
+    memory_used_bytes: int
+    memory_limit_bytes: int
+    memory_source: str
+
+
+class PressureShed(Event):
+    """Memory runs short: something was given up. `share` of the limit is used, `threshold` is where that begins."""
+
+    name = "pressure.shed"
+    level = Level.WARNING
+    rung: str
+    share: float
+    threshold: float

@@ -48,12 +48,20 @@ class FinishReason(StrEnum):
     """The run directory has grown as large as it may."""
     SESSIONS_PAUSED = "sessions_paused"
     """What is left belongs to sessions that could not be logged in: an early end, too; `browsercrawl login` helps."""
+    MEMORY = "memory"
+    """It waited too long for memory that others use: an early end; resumed, it goes on."""
     FAILED = "failed"
     """The engine could not go on: no browser, or a bug."""
 
 
 _EARLY_ENDS = frozenset(
-    {FinishReason.MAX_TIME, FinishReason.MAX_FAILURES, FinishReason.MAX_DISK, FinishReason.SESSIONS_PAUSED}
+    {
+        FinishReason.MAX_TIME,
+        FinishReason.MAX_FAILURES,
+        FinishReason.MAX_DISK,
+        FinishReason.SESSIONS_PAUSED,
+        FinishReason.MEMORY,
+    }
 )
 
 

@@ -4,7 +4,7 @@ Each look counts what the browser itself has open against the pool's books. What
 port; what stays too much all the same is a leak that only the browser's end mends: it is replaced.
 """
 
-from browsercrawl.errors import BrowserCrashed, CallTimeout
+from browsercrawl.errors import BrowserCrashed, BrowsercrawlError
 from browsercrawl.events import PoolChecked, RendererKilled
 from browsercrawl.pool.background import Means
 from browsercrawl.pool.lifecycle import PageState
@@ -18,8 +18,8 @@ LOOK_EVERY_S = 2.0
 LOOK_LIMIT_S = 5.0
 SILENT_LOOKS_MAX = 3
 """A browser that does not answer so many looks in a row, 20 s in all, is as good as dead."""
-LEAKY_LOOKS_MAX = 10
-"""So many looks in a row find more than is known: it is a leak, not something on its way."""
+LEAKY_LOOKS_MAX = 60
+"""So many looks in a row, two minutes, find more than is known: it is a leak, not something on its way."""
 TELL_EVERY_S = 60.0
 
 
@@ -46,13 +46,13 @@ class Checker:
                 audit = await unit.browser.audit(page_bytes_max=self._page_bytes_max, limit_s=LOOK_LIMIT_S)
             except BrowserCrashed:
                 return  # whoever watches it says so
-            except CallTimeout as error:
+            except BrowsercrawlError as error:
                 silent += 1
                 if silent >= SILENT_LOOKS_MAX:
                     self._supervisor.lose(unit.generation, f"did not answer {silent} times in a row: {error}")
                     return
                 continue
-            silent = 0
+            silent, unit.seen = 0, audit
             extra = self._too_much(unit, audit)
             leaky = leaky + 1 if extra else 0
             if told_at is None or now - told_at >= TELL_EVERY_S or audit.orphans or audit.strays or audit.killed:

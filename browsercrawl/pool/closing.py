@@ -7,13 +7,15 @@ in the same renderer, context or browser are not to blame, and their requests ar
 """
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 
-from browsercrawl.errors import ErrorKind
+from browsercrawl.errors import BrowsercrawlError, ErrorKind
 from browsercrawl.events import ContextClosed, PageKilled, Rung
 from browsercrawl.pool.background import Means
 from browsercrawl.pool.lifecycle import ContextState, PageState
 from browsercrawl.pool.stock import PooledContext, PooledPage, Stock
+from browsercrawl.ports import BrowserPort
 
 OBEY_LIMIT_S = 1.0
 """A page that has not obeyed by then will not (measured: 5-20 ms when it does)."""
@@ -86,8 +88,11 @@ class Closer:
 
     async def _climb(self, page: PooledPage) -> None:
         port, context = page.port, page.context
-        if not await self._rung(page, "interrupt", port.interrupt(limit_s=OBEY_LIMIT_S)):
-            await self._rung(page, "stop_loading", port.stop_loading(limit_s=OBEY_LIMIT_S))
+        obeys = await self._rung(page, "interrupt", port.interrupt(limit_s=OBEY_LIMIT_S))
+        obeys = obeys or await self._rung(page, "stop_loading", port.stop_loading(limit_s=OBEY_LIMIT_S))
+        if not obeys and context.state is not ContextState.CLOSED and not await _answers(context.unit.browser):
+            self._kill(page, "it did not answer, nor did a page of it")  # no rung between would help
+            return
         if await self._rung(page, "close_page", port.close(limit_s=min(ASK_LIMIT_S, self._limit_s))):
             return
         crashed = await self._rung(page, "crash_page", port.crash(limit_s=OBEY_LIMIT_S))
@@ -99,7 +104,12 @@ class Closer:
             return
         if await self._rung(page, "close_context", self.close_context(context)):
             return
+        self._kill(page, "a context did not close")
+
+    def _kill(self, page: PooledPage, why: str) -> None:
+        """The last rung; does nothing to a browser that is dead."""
         lease_id = page.lease.id if page.lease is not None else None
+        self._kill_browser(page.context.generation, why)
         self._emit(PageKilled(lease_id=lease_id, rung="kill_browser", worked=True, took_s=0.0))
 
     async def _rung(self, page: PooledPage, rung: Rung, doing: Awaitable[bool]) -> bool:
@@ -109,3 +119,12 @@ class Closer:
         took_s = self._clock.now() - started_at
         self._emit(PageKilled(lease_id=lease_id, rung=rung, worked=worked, took_s=took_s))
         return worked
+
+
+async def _answers(browser: BrowserPort) -> bool:
+    """Tell whether a browser answers at all."""
+    try:
+        await browser.audit(page_bytes_max=sys.maxsize, limit_s=OBEY_LIMIT_S)
+    except BrowsercrawlError:
+        return False
+    return True

@@ -13,7 +13,7 @@ as a *replacement*. There are at most pages_max replacements; beyond that a rele
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Collection
+from collections.abc import Collection
 from typing import Any
 
 from browsercrawl.clock import Clock
@@ -33,16 +33,16 @@ from browsercrawl.pool.closing import Closer
 from browsercrawl.pool.lease import Lease
 from browsercrawl.pool.lifecycle import ContextState, LeaseState, PageState, PoolState, moved
 from browsercrawl.pool.opening import Opener, OpeningLimits
+from browsercrawl.pool.relief import Relief
+from browsercrawl.pool.returning import Returner
 from browsercrawl.pool.statistics import PoolStatistics
 from browsercrawl.pool.stock import PooledContext, PooledPage, PoolSize, Stock
 from browsercrawl.pool.supervisor import Reactions, Supervisor, Unit
 from browsercrawl.pool.upkeep import Upkeep
 from browsercrawl.pool.wear import Budgets
-from browsercrawl.ports import Cleaning, LaunchBrowser, SessionKeeper
+from browsercrawl.ports import LaunchBrowser, SessionKeeper
 from browsercrawl.request import Isolation
 
-RECONDITION_LIMIT_S = 1.5
-"""A page that cannot be readied for the next visit by then is closed."""
 ACQUIRE_FAILURES_MAX = 3
 """So many contexts or pages may fail to open for one acquire before it gives up."""
 SAVE_SHARE = 0.4
@@ -61,6 +61,9 @@ class Pool:
         keeper: tells how a session's context is opened, and keeps what outlives it.
         clock: for limits and waits.
         emit: takes the `lease.*`, `context.*`, `browser.*` and `page.killed` events.
+
+    Attributes:
+        relief: gives memory back.
     """
 
     def __init__(
@@ -112,22 +115,31 @@ class Pool:
         )
         self._state = PoolState.OPEN
         self._leases: set[Lease] = set()
+        self.relief = Relief(
+            self._stock, means=means, upkeep=self._upkeep, supervisor=self._supervisor, leases=self._leases
+        )
         self._waiting: dict[Lease, None] = {}
         """Leases for whose context there is no room yet: it goes to the one that came first."""
         self._lease_ids = itertools.count(1)
+        self._returner = Returner(self._stock, means=means, upkeep=self._upkeep, config=config, end=self._end)
         self._closing: asyncio.Task[None] | None = None
 
     # --- what it tells -----------------------------------------------------------------------------------------------
 
     @property
     def limit(self) -> int:
-        """Leases allowed at once."""
+        """Leases that should be out at once now, at most the pool's size; those that are out beyond it end in time."""
+        return self._stock.limit
+
+    @property
+    def size_max(self) -> int:
+        """Leases that may ever be out at once."""
         return self._stock.size.pages_max
 
     @property
     def free(self) -> int:
         """Leases that could be acquired now; 0 once closing has begun."""
-        return self.limit - len(self._leases) if self._state is PoolState.OPEN else 0
+        return max(0, self.limit - len(self._leases)) if self._state is PoolState.OPEN else 0
 
     @property
     def warm(self) -> Collection[str]:
@@ -199,8 +211,8 @@ class Pool:
             CallTimeout, ContextBroken, BrowserCrashed: opening failed repeatedly.
         """
         self._refuse_if_closing()
-        if not self.free:
-            raise PoolSaturated(f"all {self.limit} leases are taken; wait for one to be released")
+        if len(self._leases) >= self._stock.size.pages_max:
+            raise PoolSaturated(f"all {len(self._leases)} leases are taken; wait for one to be released")
         lease = Lease(next(self._lease_ids), session, asked_at=self._clock.now(), give_back=self._release)
         self._leases.add(lease)
         try:
@@ -220,6 +232,17 @@ class Pool:
             )
         )
         return lease
+
+    def resize(self, limit: int, *, reuses: bool = True) -> None:
+        """Change how many leases should be out at once, and whether a page may serve twice; nobody is interrupted.
+
+        Args:
+            limit: from 0 to the pool's size.
+            reuses: False: each visit gets a page of its own, which peaks at half of the memory.
+        """
+        self._stock.limit = min(limit, self._stock.size.pages_max)
+        self._returner.reuses = reuses
+        self._changes.notify()
 
     def recycle(self, session: str, why: str) -> None:
         """Let a session's context end with its last lease, if it has one; its next lease gets a new one."""
@@ -342,66 +365,7 @@ class Pool:
             lease.transition(LeaseState.ENDED)
             return
         lease.transition(LeaseState.RELEASING)
-        await asyncio.shield(self._tasks.spawn(self._give_back(lease, condemned), f"pool: release {lease.id}"))
-
-    async def _give_back(self, lease: Lease, condemned: str | None) -> None:
-        page, context = lease.pooled, lease.context
-        assert page is not None, "a lease is held with a page"
-        assert context is not None, "a lease is held with a context"
-        why = self._unfit(page, condemned)
-        if why is None:
-            self._stock.move_page(page, PageState.RETURNING)
-            cleaning = Cleaning.NONE if self._config.reuse == "keep" else Cleaning.FULL
-            why = await page.port.recondition(
-                cleaning, growth_bytes_max=self._config.recycle.page_growth_bytes_max, limit_s=RECONDITION_LIMIT_S
-            )
-            why = why or self._unfit(page, None)
-        if why is None:
-            self._stock.move_page(page, PageState.PARKED)
-            self._upkeep.leave_context(lease)
-            self._end(lease, kept=True, why=None)
-        elif page.state in {PageState.CLOSING, PageState.CLOSED}:  # its context or browser went first
-            self._upkeep.leave_context(lease)
-            self._end(lease, kept=False, why=lease.lost or why)
-        else:
-            await self._replace(lease, page, condemned=condemned, why=why)
-
-    def _unfit(self, page: PooledPage, condemned: str | None) -> str | None:
-        """Tell why a page may not go back to stock; None: it may."""
-        context = page.context
-        if self._upkeep.is_broken(context) or page.state in {PageState.CLOSING, PageState.CLOSED}:
-            return (page.lease.lost if page.lease else None) or "the context is gone"
-        if context.state is ContextState.OPEN and context.port.lasting:
-            self._upkeep.recycle(context, f"changed for good: {', '.join(sorted(context.port.lasting))}")
-        if condemned is not None:
-            return condemned
-        if page.port.crashed or page.port.closed:
-            return "crashed" if page.port.crashed else "closed"
-        if page.port.lasting:
-            return f"changed for good: {', '.join(sorted(page.port.lasting))}"
-        if self._config.reuse == "never" or context.private:
-            return "used once"
-        if context.state is not ContextState.OPEN:
-            return "its context is drained"
-        return page.wear.reason(self._clock.now())
-
-    async def _replace(self, lease: Lease, page: PooledPage, *, condemned: str | None, why: str) -> None:
-        """Close a page; the lease ends before if there is room among the replacements, else after."""
-        context = page.context
-        context.leases.discard(lease)
-        if context.private and context.state is ContextState.OPEN:
-            self._stock.move_context(context, ContextState.DRAINING)
-        closing: Awaitable[object]
-        if condemned is None and context.state is ContextState.DRAINING and not context.leases:
-            closing = self._upkeep.let_go(context)  # the page goes with it
-        else:
-            self._stock.move_page(page, PageState.CLOSING)
-            closing = self._upkeep.close_page(page, condemned)
-        if self._upkeep.has_replacement_room:
-            self._upkeep.spawn_replacement(closing, f"pool: replace page {page.id}")
-        else:
-            await closing
-        self._end(lease, kept=False, why=why)
+        await asyncio.shield(self._tasks.spawn(self._returner.give_back(lease, condemned), f"pool: release {lease.id}"))
 
     def _end(self, lease: Lease, *, kept: bool, why: str | None) -> None:
         """End a lease: its permit is free again."""
@@ -438,8 +402,10 @@ class Pool:
 
     async def _close(self, limit_s: float) -> None:
         deadline = self._clock.now() + limit_s
-        await self._save_all(limit_s * SAVE_SHARE)
-        clean = await self._supervisor.close(limit_s=max(0.0, deadline - self._clock.now()))
+        try:
+            await self._save_all(limit_s * SAVE_SHARE)
+        finally:  # also when the whole loop is being ended
+            clean = await self._supervisor.close(limit_s=max(0.0, deadline - self._clock.now()))
         for context in self._stock.contexts:
             self._closer.bury_context(context, clean=clean)
         self._changes.notify()
@@ -461,7 +427,7 @@ class Pool:
             if context.is_kept and context.state in {ContextState.OPEN, ContextState.DRAINING}
         ]
         if saving:
-            await self._tasks.wait_first(asyncio.gather(*saving), limit_s=limit_s)
+            await self._tasks.wait_first(asyncio.gather(*saving, return_exceptions=True), limit_s=limit_s)
         while self._stock.contexts_in(ContextState.HIBERNATING) and (left_s := deadline - self._clock.now()) > 0:
             await self._tasks.wait_first(self._changes.next(), limit_s=left_s)
 

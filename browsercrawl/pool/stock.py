@@ -2,8 +2,8 @@
 
 Bounds kept here by deciding before anything is opened, at the moment of the decision:
 
-- live pages (opening, parked, leased, returning) <= pages_max + STOCK_PAGES;
-- live contexts (opening, open, draining, hibernating) <= contexts_max.
+- live pages (opening, parked, leased, returning) <= limit + STOCK_PAGES;
+- live contexts (opening, open, draining, hibernating) <= contexts_max, or limit if that is more.
 
 When a page is wanted and there is no room, the parked page that is least worth keeping makes way: first one of a
 draining context, then one of another session, the longest parked first, then one of the own session. A context makes
@@ -37,15 +37,15 @@ class PoolSize:
 
     Attributes:
         pages_max: leases at once, >= 1.
-        contexts_max: live contexts, >= pages_max: each lease may need one of its own.
+        contexts_max: live contexts, >= 1; more only while more leases are allowed: each may need one of its own.
     """
 
     pages_max: int
     contexts_max: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.pages_max <= self.contexts_max:
-            raise InternalError(f"pool size: 1 <= pages_max <= contexts_max is broken by {self}")
+        if min(self.pages_max, self.contexts_max) < 1:
+            raise InternalError(f"pool size: at least one page and one context must be allowed, not {self}")
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -156,10 +156,12 @@ class Stock:
 
     Attributes:
         size: the bounds.
+        limit: pages that may be lent now, at most `size.pages_max`.
     """
 
     def __init__(self, size: PoolSize, *, on_empty: Callable[[int], None]) -> None:
         self.size = size
+        self.limit = size.pages_max
         self._on_empty = on_empty
         self._ids = itertools.count(1)
         self._ticks = itertools.count(1)
@@ -196,12 +198,12 @@ class Stock:
     @property
     def has_page_room(self) -> bool:
         """One more page may be opened."""
-        return self._live_pages < self.size.pages_max + STOCK_PAGES
+        return self._live_pages < self.limit + STOCK_PAGES
 
     @property
     def context_room(self) -> int:
         """So many more contexts may be opened."""
-        return self.size.contexts_max - self.live_contexts
+        return max(self.size.contexts_max, self.limit) - self.live_contexts
 
     def is_leaving(self, session: str) -> bool:
         """Tell whether the session's last context must be gone before it may have another."""

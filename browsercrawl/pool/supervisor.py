@@ -18,7 +18,7 @@ from browsercrawl.events import BrowserCrashed, BrowserLaunched, BrowserRecycled
 from browsercrawl.pool.background import Means
 from browsercrawl.pool.lifecycle import BrowserState, moved
 from browsercrawl.pool.wear import Wear
-from browsercrawl.ports import BrowserPort, LaunchBrowser
+from browsercrawl.ports import Audit, BrowserPort, LaunchBrowser
 
 LAUNCH_FAILURES_MAX = 5
 """So many launches in a row may fail, or die unproved, before `LaunchFailed` is raised."""
@@ -42,6 +42,7 @@ class Unit:
 
     Attributes:
         is_proved: a page could be opened in it.
+        seen: the last look at it.
         tasks: that look after it while it is up.
     """
 
@@ -50,6 +51,7 @@ class Unit:
     wear: Wear
     launched_at: float
     is_proved: bool = False
+    seen: Audit | None = None
     tasks: "tuple[asyncio.Task[None], ...]" = ()
 
     def forget(self) -> None:
@@ -112,14 +114,18 @@ class Supervisor:
         return self._unit
 
     @property
+    def units(self) -> list[Unit]:
+        """The browsers that are up, the one that retires included."""
+        return [unit for unit in (self._unit, self._retiring) if unit is not None]
+
+    @property
     def up(self) -> int:
-        """Browsers that are up, the one that retires included."""
-        return (self._unit is not None) + (self._retiring is not None)
+        """How many these are."""
+        return len(self.units)
 
     def unit(self, generation: int) -> Unit | None:
         """Return what is known of a browser that is up; None: it is not."""
-        known = (self._unit, self._retiring)
-        return next((unit for unit in known if unit is not None and unit.generation == generation), None)
+        return next((unit for unit in self.units if unit.generation == generation), None)
 
     def launching(self, *, failures_max: int = LAUNCH_FAILURES_MAX) -> "asyncio.Task[BrowsercrawlError | None]":
         """Return the one launch that is going on, started if there is none; its result is None or the failure.
@@ -185,7 +191,7 @@ class Supervisor:
 
     async def close(self, *, limit_s: float) -> bool:
         """Close all for good; a launch going on is cancelled. Returns whether nothing had to be forced."""
-        units = [unit for unit in (self._unit, self._retiring) if unit is not None]
+        units = self.units
         self._transition(BrowserState.CLOSED)
         self._unit = self._retiring = None
         if self._launching is not None and not self._launching.done():

@@ -52,7 +52,7 @@ class Upkeep:
             spare = self._stock.spare_page(session)
             if spare is None or not self.has_replacement_room:
                 return False
-            self._evict(spare)
+            self.evict(spare)
         return True
 
     def make_context_room(self, place: int) -> bool:
@@ -99,9 +99,10 @@ class Upkeep:
         """Close parked pages whose renderer died while nobody looked."""
         for page in [page for page in context.parked if page.port.crashed or page.port.closed]:
             if self.has_replacement_room:
-                self._evict(page)
+                self.evict(page)
 
-    def _evict(self, page: PooledPage) -> None:
+    def evict(self, page: PooledPage) -> None:
+        """Close a parked page in the background."""
         self._stock.move_page(page, PageState.CLOSING)
         self.spawn_replacement(self.close_page(page, None), f"pool: close parked page {page.id}")
 
@@ -138,7 +139,7 @@ class Upkeep:
                 self.recycle_if_worn(context)
             for page in [page for page in context.parked if page.wear.reason(now) is not None]:
                 if self.has_replacement_room:
-                    self._evict(page)
+                    self.evict(page)
 
     def retire_generation(self, generation: int, why: str) -> None:
         """Let all contexts of a browser end with their last leases."""

@@ -1,8 +1,29 @@
-"""Signals of pressure on the machine: memory, CPU, the event loop, files; the controller is built on them."""
+"""Signals of pressure on the machine (memory, CPU, the event loop, files), and what is decided by them."""
 
+from browsercrawl.pressure.controller import Controller, Decision, Limits, Load, Signal, State
+from browsercrawl.pressure.costs import Costs, unseen_bytes
 from browsercrawl.pressure.memory import MemoryReading, read_memory
 from browsercrawl.pressure.reading import Reading
 from browsercrawl.pressure.sensors import Finding, Sensors
+from browsercrawl.pressure.shedding import Available, Rung, Shed
 from browsercrawl.pressure.tree import TreeSampler
 
-__all__ = ["Finding", "MemoryReading", "Reading", "Sensors", "TreeSampler", "read_memory"]
+__all__ = [
+    "Available",
+    "Controller",
+    "Costs",
+    "Decision",
+    "Finding",
+    "Limits",
+    "Load",
+    "MemoryReading",
+    "Reading",
+    "Rung",
+    "Sensors",
+    "Shed",
+    "Signal",
+    "State",
+    "TreeSampler",
+    "read_memory",
+    "unseen_bytes",
+]

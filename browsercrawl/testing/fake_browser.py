@@ -62,6 +62,7 @@ class FakeBrowser:
         pages: likewise. Popups are not in it; each page knows its own.
         contexts_peak, pages_peak: the most that were ever open at once.
         contexts_opened, pages_opened: how many were opened in all.
+        trims: how often it was asked to drop caches.
         misuse: each breach of the interface's rules, in words.
     """
 
@@ -83,6 +84,7 @@ class FakeBrowser:
         self.contexts_opened = 0
         self.pages_opened = 0
         self.misuse: list[str] = []
+        self.trims = 0
         self._sites = sites
         self._lost: str | None = None
         self._gone: asyncio.Future[str] | None = None
@@ -135,6 +137,14 @@ class FakeBrowser:
             browser_bytes=self.behaviour.browser_bytes,
             killed=len(greedy),
         )
+
+    async def trim(self, *, limit_s: float) -> bool:
+        """Count it."""
+        self.trims += 1
+        with suppress(BrowsercrawlError):
+            await self.begin_call("trim", limit_s=limit_s)
+            return True
+        return False
 
     async def close(self, *, limit_s: float) -> bool:
         """Close politely, or by force after the limit."""

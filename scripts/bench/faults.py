@@ -4,9 +4,9 @@
 
 *times*: a crawler of its own for each fault and round, one page at once: two good pages, the fault, a good page. The
 result's time counts from what `from` names: the deadline (2 s after the visit began), the signal that was sent, or the
-start of the visit where a fault ends before its deadline. `handed out` and `visited` count from the end of the faulty
-attempt: until the next page is lent to a visit, and until a visit has ended well. Where the fault is put back (its
-browser died), its result is that of its second attempt. Without retries.
+start of the visit where a fault ends before its deadline; below 0 is before the deadline. `handed out` and `visited`
+count from the end of the faulty attempt: until the next page is lent to a visit, and until a visit has ended well.
+Where the fault is put back (its browser died), its result is that of its second attempt. Without retries.
 
 *neighbours*: good pages of the demo shop, four pages at once, with none and with one in ten of each kind beside them,
 in turn within each round; medians, and the median of the rounds' own ratios. A hung page holds its place for 2 s, so
@@ -224,11 +224,14 @@ def compare_times(kinds: Sequence[str], site: str, rounds: int) -> None:
     seen: dict[str, list[Times]] = {kind: [] for kind in kinds}
     for number in range(rounds):
         for kind, times in seen.items():
-            times.append(asyncio.run(time_fault(FAULTS[kind], site)))
+            try:
+                times.append(asyncio.run(time_fault(FAULTS[kind], site)))
+            except (AssertionError, TimeoutError) as error:
+                print(f"{kind}: not timed: {error!r}", flush=True)
         print(f"round {number + 1} of {rounds} done, {_load()}", flush=True)
     print(f"\nseconds: median and worst of {rounds}\n{'fault':22}{'from':>10}", end="")
     print("".join(f"{title:>18}" for title in ("result", "handed out", "visited")) + "  came to; rungs of the ladder")
-    for kind, times in seen.items():
+    for kind, times in ((kind, times) for kind, times in seen.items() if times):
         columns = zip(*(each[:3] for each in times), strict=True)
         cells = "".join(f"{statistics.median(column):10.2f}{max(column):8.2f}" for column in columns)
         outcomes = Counter(each[3] for each in times).most_common()

@@ -300,6 +300,7 @@ NAMES = {"ours": "browsercrawl", "crawl4ai": "crawl4ai", "crawlee": "Crawlee"}
 class Soaked(NamedTuple):
     """One subject's run, as a raw file has it."""
 
+    path: Path
     subject: str
     size: int
     samples: list[dict[str, Any]]
@@ -311,7 +312,7 @@ def read(paths: Sequence[Path]) -> list[Soaked]:
     for path in paths:
         for line in map(json.loads, path.read_text().splitlines()):
             if "subject" in line:
-                runs.append(Soaked(line["subject"], line["every"], []))
+                runs.append(Soaked(path, line["subject"], line["every"], []))
             else:
                 runs[-1].samples.append(line)
     return [run for run in runs if len(points(run.samples)) > 1]
@@ -329,17 +330,20 @@ def plot(picture: Path, paths: Sequence[Path]) -> None:
     if not ours:
         sys.exit("these files have no run of ours with two measurements")
     longest = max(ours, key=lambda run: run.samples[-1]["done"])
-    others = [run for run in runs if run is not longest] if len({run.subject for run in runs}) > 1 else []
+    shared = {run.path for run in runs if run.subject != "ours"}
+    others = [run for run in runs if run.path in shared]
     # Text stays text, and nothing depends on the day: the same data give the same file.
     mpl.rcParams.update(
         {"svg.hashsalt": "soak", "svg.fonttype": "none", "font.size": 10, "axes.spines.top": False,
          "axes.spines.right": False, "axes.titlelocation": "left", "axes.titlesize": 11, "axes.grid": True,
          "axes.grid.axis": "y", "grid.color": "#e4e4e4", "axes.axisbelow": True, "axes.edgecolor": "#888888",
-         "xtick.color": "#555555", "ytick.color": "#555555", "text.color": "#222222", "font.family": "sans-serif",
+         "xtick.color": "#555555", "ytick.color": "#555555", "text.color": "#222222", "axes.labelcolor": "#555555",
+         "font.family": "sans-serif",
          "font.sans-serif": ["DejaVu Sans", "Arial", "sans-serif"]}
     )  # fmt: skip
     height = 2 if others else 1
     figure, axes = plt.subplots(height, 2, figsize=(10, 3.5 * height), layout="constrained", squeeze=False)
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     _draw_parts(axes[0][0], longest)
     _draw_lines(axes[0][1], [longest], "CPU ms", f"{NAMES['ours']}: CPU per page, ms")
     if others:
@@ -347,12 +351,14 @@ def plot(picture: Path, paths: Sequence[Path]) -> None:
         _draw_lines(axes[1][1], others, "CPU ms", "Side by side: CPU per page, ms")
     for axis in axes.flat:
         axis.set_xlabel("visits")
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, axis.get_ylim()[1] * 1.15)  # room for the legend
         axis.set_xlim(left=0)
         axis.xaxis.set_major_formatter("{x:,.0f}")
         axis.yaxis.set_major_formatter("{x:,.0f}")
         axis.tick_params(length=0)
-        axis.legend(frameon=False, loc="lower right", ncols=4, fontsize=9, columnspacing=1.2, handlelength=1.2)
+        axis.legend(
+            frameon=False, loc="upper right", ncols=4, fontsize=9, columnspacing=1.2, handlelength=1.2, borderaxespad=0
+        )
     figure.savefig(picture, metadata={"Date": None} if picture.suffix == ".svg" else None, facecolor="white")
     print(f"{picture}: {picture.stat().st_size:,} bytes")
 
@@ -370,11 +376,10 @@ def _draw_lines(axis: Any, runs: Sequence[Soaked], name: str, title: str) -> Non
         found = points(run.samples)
         x, y, colour = [each.done for each in found], [each.figures[name] for each in found], COLOURS[run.subject]
         axis.plot(x, y, color=colour, linewidth=0.8, alpha=0.35)
-        means = rows(found, max(run.size, x[-1] // SAMPLES_PER_ROW))
-        axis.plot(
-            [min(end, x[-1]) for end in means], [row[name] for row in means.values()], color=colour, linewidth=2,
-            label=NAMES[run.subject],
-        )  # fmt: skip
+        size = min(run.size, max(1, x[-1] // 5))
+        means = rows(found, size)
+        middles = [(end - size + min(end, x[-1])) / 2 for end in means]
+        axis.plot(middles, [row[name] for row in means.values()], color=colour, linewidth=2, label=NAMES[run.subject])
     axis.set_title(title)
 
 

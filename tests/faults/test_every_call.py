@@ -15,6 +15,7 @@ from playwright.async_api import Error as PlaywrightError
 from browsercrawl import Crawler, CrawlerConfig, Outcome
 from browsercrawl.browser.calls import Calls
 from browsercrawl.events import Event, LeaseAcquired, LeaseReleased
+from browsercrawl.pool import checking
 
 if TYPE_CHECKING:
     from tests.faults.conftest import Pages
@@ -87,6 +88,8 @@ def saboteur(monkeypatch: pytest.MonkeyPatch) -> Saboteur:
         return await one.run(calls, call, limit_s=limit_s)
 
     monkeypatch.setattr(Calls, "run", run)
+    monkeypatch.setattr(checking, "LOOK_EVERY_S", 0.2)  # so that each crawl has the calls of a look as well
+    monkeypatch.setattr(checking, "LOOK_LIMIT_S", 1.0)
     return one
 
 

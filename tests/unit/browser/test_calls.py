@@ -1,10 +1,14 @@
-"""Every call into Playwright has a time limit: read off the source of the adapter."""
+"""Every call into Playwright has a time limit, read off the source of the adapter; and what its failures become."""
 
 import ast
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.async_api import Error as PlaywrightError
+
+from browsercrawl.browser.calls import translate
+from browsercrawl.errors import NetworkFailed, PageCrashed
 
 BROWSER = Path(__file__).parents[3] / "browsercrawl" / "browser"
 
@@ -96,3 +100,17 @@ def test_rule_finds_a_bare_call(line: str, is_bare: bool) -> None:
     """The rule finds what it was written for, and nothing else."""
     source = f"from playwright.async_api import BrowserContext\nasync def f():\n    {line}\n"
     assert bool(_offences(source)) is is_bare
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("Page.goto: net::ERR_FAILED at http://site/crashed", NetworkFailed),
+        ("Page.goto: Page crashed", PageCrashed),
+        ("Page.goto: Navigation failed because page crashed!", PageCrashed),
+        ("CDPSession.send: Target crashed", PageCrashed),
+    ],
+)
+def test_translate_tells_a_crash_by_more_than_a_word(text: str, error: type[Exception]) -> None:
+    """An address that speaks of a crash is none."""
+    assert type(translate(PlaywrightError(text), "loading", gone=lambda: None)) is error

@@ -106,6 +106,21 @@ async def test_context_that_never_closes_takes_the_browser(world: "World") -> No
     world.behaviour.close_context_s = 0
 
 
+async def test_page_of_a_browser_that_does_not_answer_goes_straight_to_the_last_rung(world: "World") -> None:
+    """Nothing between helps, and would only take its time: the browser is killed within 5 s."""
+    world.pages["http://x.test/"] = FakePageScript(hang="for_good")
+    world.behaviour.audit_s = NEVER
+    pool = world.pool()
+    lease = await pool.acquire("a")
+    await world.visit(lease, "http://x.test/")
+    await lease.release(condemned=ErrorKind.DEADLINE)
+    await world.clock.advance(5)
+    assert [rung for rung, _ in rungs(world)] == ["interrupt", "stop_loading", "kill_browser"]
+    assert world.launcher.browsers_open == 0
+    world.behaviour.audit_s = 0
+    world.check(pool)
+
+
 async def test_browser_death_loses_its_leases_and_relaunches_once(world: "World") -> None:
     """All that lived in a dead browser is dead at once; those who come then share one launch."""
     pool = world.pool(pages_max=3)

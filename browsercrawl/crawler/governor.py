@@ -1,0 +1,173 @@
+"""The governor: reads the sensors, asks the controller, and has the pool do what it decides, twice a second."""
+
+from collections.abc import Callable
+
+from browsercrawl.clock import Clock
+from browsercrawl.config import CrawlerConfig
+from browsercrawl.dispatcher import Dispatcher
+from browsercrawl.errors import MemoryExceeded, MemoryShort
+from browsercrawl.events import Emit, LimitChanged, PressureChanged, PressureShed
+from browsercrawl.frontier import Claim, Frontier
+from browsercrawl.output import FinishReason
+from browsercrawl.pool import Pool
+from browsercrawl.pressure import (
+    Available,
+    Controller,
+    Costs,
+    Decision,
+    Limits,
+    Load,
+    Reading,
+    Rung,
+    Sensors,
+    Shed,
+    Signal,
+    State,
+    unseen_bytes,
+)
+
+TICK_S = 0.5
+"""A page needs about as long to grow by 100 MB; a look takes 0.3 ms."""
+PAUSE_MAX_S = 600.0
+"""A crawl that has waited so long for memory that others hold ends; it can be resumed."""
+_RENDERER_BYTES = 24_000_000
+"""What the renderer of a parked page holds."""
+
+
+class Governor:
+    """Keeps a crawl within what the machine bears.
+
+    Args:
+        pool: whose limit it sets, and which gives memory back.
+        config: at how many pages it begins, and how much memory it may use.
+        clock: of the crawl.
+        emit: takes `limit.changed`, `pressure.changed`, `pressure.shed`.
+        on_limit: told when the crawl was paused for too long.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        config: CrawlerConfig,
+        clock: Clock,
+        emit: Emit,
+        on_limit: Callable[[FinishReason, str], None],
+    ) -> None:
+        self._pool = pool
+        start = config.pages_start
+        self._controller = Controller(Limits(start=start, is_adaptive=config.concurrency == "auto"))
+        self._sensors = Sensors(clock=clock, memory_limit_bytes=config.memory_limit_bytes)
+        self._clock = clock
+        self._emit = emit
+        self._on_limit = on_limit
+        self._costs = Costs()
+        self._begun: dict[str, float] = {}
+        """When each request that is being visited was first seen here."""
+        self._finished = 0
+        self._seen: object = None
+        self._state, self._signal = State.RUNNING, Signal.NONE
+        self._paused_at = clock.now()
+        pool.resize(start)
+
+    async def govern(self, dispatcher: Dispatcher, frontier: Frontier) -> None:
+        """Govern until cancelled."""
+        async with self._sensors:
+            while True:
+                await self._clock.sleep(TICK_S)
+                reading = self._sensors.read()
+                load = self._load(reading, dispatcher.claims, frontier)
+                decision = self._controller.step(reading, load)
+                if decision.shed is not None:
+                    self._give_up(decision.shed, reading)
+                if self._obey(decision, reading, active=load.active):
+                    dispatcher.wake()
+
+    def _load(self, reading: Reading, claims: list[Claim], frontier: Frontier) -> Load:
+        """Describe what the crawl does now, and learn from it."""
+        counts, now, size = frontier.counts(), reading.at_s, self._pool.size_max
+        hosts = {claim.request.id: claim.request.address.host for claim in claims}
+        self._begun = {request_id: self._begun.get(request_id, now) for request_id in hosts}
+        finished, self._finished = counts.finished - self._finished, counts.finished
+        spare = self._pool.relief.spare()
+        audit = self._pool.relief.seen
+        if audit is not None and audit is not self._seen:
+            self._seen = audit
+            base_bytes = _RENDERER_BYTES * spare.pages_parked
+            self._costs.observe_total(list(hosts.values()), base_bytes=base_bytes, total_bytes=audit.renderer_bytes)
+        costs = {host: self._costs.predict([host], is_reused=False) for host in set(hosts.values())}
+        starting = (
+            unseen_bytes(costs[host], age_s=now - self._begun[request_id]) for request_id, host in hosts.items()
+        )
+        is_alone = len(claims) == 1
+        return Load(
+            active=len(claims),
+            wanted=min(counts.queued, size),
+            finished=max(0, finished),
+            starting_bytes=sum(starting),
+            cost_bytes=max(costs.values(), default=0) or self._costs.predict([], is_reused=False),
+            pages_max=size,
+            available=Available(
+                pages_open=spare.pages_open,
+                pages_parked=spare.pages_parked,
+                contexts_idle=spare.contexts_idle,
+                browsers=spare.browsers,
+                is_recyclable=spare.contexts_worn > 0,
+                alone_bytes=audit.renderer_bytes_most if audit is not None and is_alone else 0,
+                has_tried_alone=is_alone and claims[0].stalls > 0,
+            ),
+        )
+
+    def _obey(self, decision: Decision, reading: Reading, *, active: int) -> bool:
+        """Do what was decided. Returns whether there is room for more than before."""
+        if active == 0:
+            limit = max(decision.limit, 1) if decision.is_first_admitted else 0
+            limit = limit if decision.is_admitting else min(limit, 1)
+        else:
+            limit = decision.limit if decision.is_admitting else min(decision.limit, active)
+        before = self._pool.limit
+        self._pool.resize(limit, reuses=decision.is_reusing)
+        if limit != before:
+            self._emit(LimitChanged(limit=limit, before=before, signal=decision.signal.value))
+        if (decision.state, decision.signal) != (self._state, self._signal):
+            self._emit(
+                PressureChanged(
+                    state=decision.state.value,
+                    signal=decision.signal.value,
+                    memory_used_bytes=reading.memory_used_bytes,
+                    memory_limit_bytes=reading.memory_limit_bytes,
+                    memory_source=reading.memory_source,
+                )
+            )
+        if decision.state is State.RUNNING:
+            self._paused_at = reading.at_s
+        elif reading.at_s - self._paused_at >= PAUSE_MAX_S:
+            self._on_limit(FinishReason.MEMORY, f"paused for {PAUSE_MAX_S:.0f} s: {_used(reading)}, by others")
+        self._state, self._signal = decision.state, decision.signal
+        return limit > before
+
+    def _give_up(self, shed: Shed, reading: Reading) -> None:
+        """Give up what the ladder names."""
+        self._emit(PressureShed(rung=shed.rung.value, share=round(shed.share, 4), threshold=round(shed.threshold, 4)))
+        relief = self._pool.relief
+        match shed.rung:
+            case Rung.CLOSE_PARKED:
+                relief.close_parked()
+            case Rung.DROP_CACHES:
+                relief.drop_caches()
+            case Rung.HIBERNATE_IDLE:
+                relief.hibernate_idle()
+            case Rung.RECYCLE_FATTEST:
+                relief.recycle_fattest()
+            case Rung.PUT_BACK_NEWEST:
+                relief.put_back_newest(MemoryShort(f"memory ran short ({_used(reading)}): the newest page goes"))
+            case Rung.FAIL_ALONE:
+                relief.put_back_newest(
+                    MemoryExceeded(f"even alone it needs more memory than there is ({_used(reading)})")
+                )
+            case Rung.STOP_ADMITTING | Rung.STOP_REUSING:
+                pass  # the decision says so
+
+
+def _used(reading: Reading) -> str:
+    return f"{reading.memory_used_bytes / 1e6:.0f} of {reading.memory_limit_bytes / 1e6:.0f} MB in use"

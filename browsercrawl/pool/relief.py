@@ -1,0 +1,90 @@
+"""Giving memory back: what the pool can do without, one step at a time, cheapest first. Who asks decides when."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from browsercrawl.errors import BrowsercrawlError
+from browsercrawl.pool.background import Means
+from browsercrawl.pool.lease import Lease
+from browsercrawl.pool.lifecycle import LeaseState
+from browsercrawl.pool.stock import Stock
+from browsercrawl.pool.supervisor import Supervisor
+from browsercrawl.pool.upkeep import Upkeep
+from browsercrawl.ports import Audit
+
+TRIM_LIMIT_S = 2.0
+CRASH_LIMIT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spare:
+    """What there is to give back: pages in use and parked, idle contexts, browsers, contexts that could be fresher."""
+
+    pages_open: int
+    pages_parked: int
+    contexts_idle: int
+    contexts_worn: int
+    browsers: int
+
+
+class Relief:
+    """Gives memory back."""
+
+    def __init__(
+        self, stock: Stock, *, means: Means, upkeep: Upkeep, supervisor: Supervisor, leases: Collection[Lease]
+    ) -> None:
+        self._stock = stock
+        self._means = means
+        self._upkeep = upkeep
+        self._supervisor = supervisor
+        self._leases = leases
+
+    @property
+    def seen(self) -> Audit | None:
+        """The last look at the browser that serves."""
+        unit = self._supervisor.current
+        return None if unit is None else unit.seen
+
+    def spare(self) -> Spare:
+        """Tell what there is."""
+        contexts = self._stock.contexts
+        return Spare(
+            pages_open=sum(lease.state is LeaseState.HELD for lease in self._leases),
+            pages_parked=sum(len(context.parked) for context in contexts),
+            contexts_idle=sum(context.is_idle for context in contexts),
+            contexts_worn=sum(not context.is_idle and context.wear.visits > 1 for context in contexts),
+            browsers=self._supervisor.up,
+        )
+
+    def close_parked(self) -> None:
+        """Close all parked pages."""
+        for context in self._stock.contexts:
+            for page in list(context.parked):
+                self._upkeep.evict(page)
+
+    def drop_caches(self) -> None:
+        """Ask the browsers to drop caches and collect garbage."""
+        for unit in self._supervisor.units:
+            self._means.tasks.spawn(unit.browser.trim(limit_s=TRIM_LIMIT_S), "pool: trim browser")
+
+    def hibernate_idle(self) -> None:
+        """Close the idle context used longest ago; what its session keeps is saved."""
+        context = self._stock.spare_context()
+        if context is not None:
+            self._upkeep.spawn_replacement(self._upkeep.let_go(context), f"pool: close idle context {context.id}")
+
+    def recycle_fattest(self) -> None:
+        """Let the context that has served most end with its leases: what they have left in it goes then."""
+        used = [context for context in self._stock.contexts if not context.is_idle and not context.private]
+        if used:
+            self._upkeep.recycle(max(used, key=lambda context: context.wear.visits), "memory ran short")
+
+    def put_back_newest(self, error: BrowsercrawlError) -> bool:
+        """Crash the page that was lent last, and have its visit end with this error. Returns whether there was one."""
+        held = [lease for lease in self._leases if lease.state is LeaseState.HELD and lease.shed is None]
+        if not held:
+            return False
+        newest = max(held, key=lambda lease: lease.held_from or 0.0)
+        newest.shed = error
+        self._means.tasks.spawn(newest.page.crash(limit_s=CRASH_LIMIT_S), f"pool: crash page of lease {newest.id}")
+        return True
