@@ -315,7 +315,7 @@ class BrowserFacts:
     """What a launched browser is.
 
     Attributes:
-        pid: process id of the browser's main process, leader of its process group; None if unknown (fake).
+        pid: process id of the browser's main process; None if unknown (fake).
         binary: path of the executable.
         version: such as `156.0.8078.79`.
         sandbox: whether Chromium's sandbox is on.

@@ -11,6 +11,7 @@ from browsercrawl.frontier import Claim, Frontier
 from browsercrawl.output import FinishReason
 from browsercrawl.pool import Pool
 from browsercrawl.pressure import (
+    CRITICAL,
     Available,
     Controller,
     Costs,
@@ -23,6 +24,7 @@ from browsercrawl.pressure import (
     Shed,
     Signal,
     State,
+    share_of,
     unseen_bytes,
 )
 
@@ -30,6 +32,8 @@ TICK_S = 0.5
 """A page needs about as long to grow by 100 MB; a look takes 0.3 ms."""
 PAUSE_MAX_S = 600.0
 """A crawl that has waited so long for memory that others hold ends; it can be resumed."""
+LOOKS_MIN = 4
+"""Until pages were looked at so often, one is taken to cost twice what is expected: a guess must not be the end."""
 _RENDERER_BYTES = 24_000_000
 """What the renderer of a parked page holds."""
 
@@ -66,9 +70,11 @@ class Governor:
         """When each request that is being visited was first seen here."""
         self._finished = 0
         self._seen: object = None
+        self._looks = 0
         self._state, self._signal = State.RUNNING, Signal.NONE
         self._paused_at = clock.now()
         pool.resize(start)
+        self._step([], queued=start, finished=0)  # before the first page: there may not be room for as many
 
     async def govern(self, dispatcher: Dispatcher, frontier: Frontier) -> None:
         """Govern until cancelled."""
@@ -76,36 +82,47 @@ class Governor:
             while True:
                 await self._clock.sleep(TICK_S)
                 reading = self._sensors.read()
-                load = self._load(reading, dispatcher.claims, frontier)
-                decision = self._controller.step(reading, load)
-                if decision.shed is not None:
-                    self._give_up(decision.shed, reading)
-                if self._obey(decision, reading, active=load.active):
+                if len(dispatcher.claims) == 1 and share_of(reading) >= CRITICAL:
+                    await self._pool.relief.look()  # is that one page to blame?
+                counts = frontier.counts()
+                if self._step(dispatcher.claims, queued=counts.queued, finished=counts.finished):
                     dispatcher.wake()
 
-    def _load(self, reading: Reading, claims: list[Claim], frontier: Frontier) -> Load:
+    def _step(self, claims: list[Claim], *, queued: int, finished: int) -> bool:
+        """Look, decide, do it. Returns whether there is room for more than before."""
+        reading = self._sensors.read()
+        load = self._load(reading, claims, queued=queued, finished=finished)
+        decision = self._controller.step(reading, load)
+        if decision.shed is not None:
+            self._give_up(decision.shed, reading)
+        return self._obey(decision, reading)
+
+    def _load(self, reading: Reading, claims: list[Claim], *, queued: int, finished: int) -> Load:
         """Describe what the crawl does now, and learn from it."""
-        counts, now, size = frontier.counts(), reading.at_s, self._pool.size_max
+        now, size = reading.at_s, self._pool.size_max
         hosts = {claim.request.id: claim.request.address.host for claim in claims}
         self._begun = {request_id: self._begun.get(request_id, now) for request_id in hosts}
-        finished, self._finished = counts.finished - self._finished, counts.finished
+        ended, self._finished = finished - self._finished, finished
         spare = self._pool.relief.spare()
         audit = self._pool.relief.seen
-        if audit is not None and audit is not self._seen:
+        if audit is not None and audit is not self._seen and hosts:
             self._seen = audit
-            base_bytes = _RENDERER_BYTES * spare.pages_parked
-            self._costs.observe_total(list(hosts.values()), base_bytes=base_bytes, total_bytes=audit.renderer_bytes)
-        costs = {host: self._costs.predict([host], is_reused=False) for host in set(hosts.values())}
+            self._looks += 1
+            mean_bytes = (audit.renderer_bytes - _RENDERER_BYTES * spare.pages_parked) // len(hosts)
+            for host in set(hosts.values()):  # the largest of many means count: then all pages were grown
+                self._costs.observe([host], mean_bytes, is_reused=False)
+        factor = 1 if self._looks >= LOOKS_MIN else 2
+        costs = {host: factor * self._costs.predict([host], is_reused=False) for host in set(hosts.values())}
         starting = (
             unseen_bytes(costs[host], age_s=now - self._begun[request_id]) for request_id, host in hosts.items()
         )
         is_alone = len(claims) == 1
         return Load(
             active=len(claims),
-            wanted=min(counts.queued, size),
-            finished=max(0, finished),
+            wanted=min(queued, size),
+            finished=max(0, ended),
             starting_bytes=sum(starting),
-            cost_bytes=max(costs.values(), default=0) or self._costs.predict([], is_reused=False),
+            cost_bytes=max(costs.values(), default=0) or factor * self._costs.predict([], is_reused=False),
             pages_max=size,
             available=Available(
                 pages_open=spare.pages_open,
@@ -118,13 +135,10 @@ class Governor:
             ),
         )
 
-    def _obey(self, decision: Decision, reading: Reading, *, active: int) -> bool:
+    def _obey(self, decision: Decision, reading: Reading) -> bool:
         """Do what was decided. Returns whether there is room for more than before."""
-        if active == 0:
-            limit = max(decision.limit, 1) if decision.is_first_admitted else 0
-            limit = limit if decision.is_admitting else min(limit, 1)
-        else:
-            limit = decision.limit if decision.is_admitting else min(decision.limit, active)
+        # A limit of 1 lets a page start only where none is in use.
+        limit = decision.limit if decision.is_admitting else int(decision.is_first_admitted)
         before = self._pool.limit
         self._pool.resize(limit, reuses=decision.is_reusing)
         if limit != before:

@@ -297,7 +297,7 @@ class Dispatcher:
                 self._start(claim, alone=False)
 
     def _begin_suspect(self) -> None:
-        if self._suspects and not self._visits:
+        if self._suspects and not self._visits and self._w.pool.limit > 0:
             self._suspect_running = True
             self._start(self._suspects.pop(0), alone=True)
 

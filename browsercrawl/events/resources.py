@@ -155,7 +155,7 @@ class PoolChecked(Event):
 
 
 class LimitChanged(Event):
-    """So many pages may be in use from now on; `signal` keeps it from being more. Never below 1 but in a pause."""
+    """So many pages may be in use from now on; `signal` keeps it from being more. 0: none may start for now."""
 
     name = "limit.changed"
     limit: int

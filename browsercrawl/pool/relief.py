@@ -1,6 +1,8 @@
 """Giving memory back: what the pool can do without, one step at a time, cheapest first. Who asks decides when."""
 
+import sys
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 
 from browsercrawl.errors import BrowsercrawlError
@@ -14,6 +16,7 @@ from browsercrawl.ports import Audit
 
 TRIM_LIMIT_S = 2.0
 CRASH_LIMIT_S = 1.0
+LOOK_LIMIT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,13 @@ class Relief:
         """The last look at the browser that serves."""
         unit = self._supervisor.current
         return None if unit is None else unit.seen
+
+    async def look(self) -> None:
+        """Look at the browser that serves now, not at the next time."""
+        unit = self._supervisor.current
+        if unit is not None:
+            with suppress(BrowsercrawlError):  # whoever looks after it has to see to that
+                unit.seen = await unit.browser.audit(page_bytes_max=sys.maxsize, limit_s=LOOK_LIMIT_S)
 
     def spare(self) -> Spare:
         """Tell what there is."""

@@ -5,10 +5,11 @@ from browsercrawl.pressure.costs import Costs, unseen_bytes
 from browsercrawl.pressure.memory import MemoryReading, read_memory
 from browsercrawl.pressure.reading import Reading
 from browsercrawl.pressure.sensors import Finding, Sensors
-from browsercrawl.pressure.shedding import Available, Rung, Shed
+from browsercrawl.pressure.shedding import CRITICAL, Available, Rung, Shed, share_of
 from browsercrawl.pressure.tree import TreeSampler
 
 __all__ = [
+    "CRITICAL",
     "Available",
     "Controller",
     "Costs",
@@ -25,5 +26,6 @@ __all__ = [
     "State",
     "TreeSampler",
     "read_memory",
+    "share_of",
     "unseen_bytes",
 ]

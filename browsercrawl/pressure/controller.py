@@ -55,6 +55,9 @@ RETRY_S, RETRY_S_MAX = 5.0, 160.0
 """How long a size that failed is not tried again: at first, and after failing again and again."""
 RETRY_FRESH_S = 30.0
 """A size that held for so long after it was tried again fails for a new reason."""
+USED = 0.75
+"""Part of the window that must be in use for it to be tried or enlarged: else something other than it is what binds,
+such as politeness. Some pages are always between two visits."""
 
 PAUSE_AFTER_S = 5.0
 """How long memory must be critical without a page of ours: a neighbour's peak or a closing browser is shorter."""
@@ -260,10 +263,10 @@ class Controller:
                 window.size = min(window.size, search.home)
             return pressing
         slowing = next((each.signal for each in levels if each.value >= each.slow), None)
-        may_grow = slowing is None and demand > window.size < fitting
+        is_full = load.active >= USED * window.size and demand > window.size < fitting
+        may_grow = slowing is None and is_full
         most = min(load.pages_max, window.most(at_s))
         if search and window.size == min(search.size, load.pages_max):
-            is_full = demand > window.size < fitting
             beat = Beat(at_s, load.finished, is_full=is_full, most=most if may_grow else window.size)
             window.size = min(search.step(beat), load.pages_max)
         elif may_grow:

@@ -133,16 +133,9 @@ class Costs:
         if not pages:
             return
         counts = Counter(pages)
-        shares = {name: self._key(name).share for name in counts}
-        error = total_bytes - base_bytes - sum(shares[name].mean * count for name, count in counts.items())
-        norm = sum(count * count for count in counts.values())
-        miss = abs(error) / math.sqrt(len(pages))  # of independent costs, the deviations add up in squares
-        for name, count in counts.items():
-            share = shares[name]
-            share.mean = max(0.0, share.mean + _STEP * error * count / norm)
-            share.seen += 1
-            if share.seen >= _TOTALS_KNOWN:  # before, the error is that of the start value
-                share.deviation += _DEVIATION_WEIGHT * (miss - share.deviation)
+        taken_bytes = total_bytes - base_bytes
+        _project([(self._all.share, len(pages))], taken_bytes)
+        _project([(self._key(name).share, count) for name, count in counts.items()], taken_bytes)
 
     def predict(self, keys: Sequence[str], *, is_reused: bool) -> int:
         """Return what one more page will hardly exceed (95 %), in bytes.
@@ -177,3 +170,15 @@ class Costs:
         else:
             self._keys.move_to_end(name)
         return key
+
+
+def _project(shares: list[tuple[_Share, int]], taken_bytes: int) -> None:
+    """Correct the shares by a part of what they miss the total by."""
+    error = taken_bytes - sum(share.mean * count for share, count in shares)
+    norm = sum(count * count for _, count in shares)
+    miss = abs(error) / math.sqrt(sum(count for _, count in shares))  # independent deviations add up in squares
+    for share, count in shares:
+        share.mean = max(0.0, share.mean + _STEP * error * count / norm)
+        share.seen += 1
+        if share.seen >= _TOTALS_KNOWN:  # before, the error is that of the start value
+            share.deviation += _DEVIATION_WEIGHT * (miss - share.deviation)

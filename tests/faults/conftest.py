@@ -289,7 +289,7 @@ class Commands:
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
-                if process.environ().get("TMPDIR") == str(self._temporary):
+                if process.environ().get("TMPDIR", "").startswith(str(self._temporary)):
                     found.append(process)
         return found
 

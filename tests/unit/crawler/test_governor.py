@@ -1,0 +1,141 @@
+"""The governor in a whole crawl: what the machine bears, told by a script of readings, is what is used."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+
+from browsercrawl import Crawler, ErrorKind, Outcome, Visit
+from browsercrawl.clock import Clock
+from browsercrawl.crawler import governor
+from browsercrawl.events import LeaseAcquired, LeaseReleased, LimitChanged, PressureChanged, PressureShed, VisitFailed
+from browsercrawl.output import FinishReason
+from browsercrawl.pressure import Reading
+from browsercrawl.testing.fake_browser import FakePageScript
+
+if TYPE_CHECKING:
+    from tests.unit.crawler.conftest import Crawl
+
+URL = "http://site.test/"
+LIMIT_BYTES = 10 * 2**30
+Share = Callable[[float], float]
+"""Tells for each second how much of the memory is used."""
+
+
+class ScriptedSensors:
+    """Gives readings by a script in place of the machine's."""
+
+    def __init__(self, clock: Clock, share: Share) -> None:
+        self._clock = clock
+        self._share = share
+        self._begun = clock.now()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    def read(self) -> Reading:
+        at_s = self._clock.now()
+        used_bytes = round(self._share(at_s - self._begun) * LIMIT_BYTES)
+        return Reading(at_s=at_s, memory_used_bytes=used_bytes, memory_limit_bytes=LIMIT_BYTES, memory_source="script")
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[Share], None]:
+    """Have the sensors follow a script: real ones would tell of the machine that runs the tests."""
+
+    def follow(share: Share) -> None:
+        monkeypatch.setattr(governor, "Sensors", lambda clock, **_: ScriptedSensors(clock, share))
+
+    return follow
+
+
+async def test_crawl_with_room_uses_what_was_configured(crawl: "Crawl", memory: Callable[[Share], None]) -> None:
+    """Without pressure the limit never moves, and nothing is given up."""
+    memory(lambda _: 0.3)
+    done = await crawl(lambda _: FakePageScript(load_s=2), [f"{URL}{number}" for number in range(60)])
+    assert {result.outcome for result in done.results} == {Outcome.SUCCEEDED}
+    assert done.told(LimitChanged) + done.told(PressureShed) + done.told(PressureChanged) == []
+
+
+async def test_crawl_short_of_memory_goes_on_with_fewer_pages(crawl: "Crawl", memory: Callable[[Share], None]) -> None:
+    """Above the high mark pages are no more admitted, stock is given up; afterwards the limit comes back."""
+    memory(lambda at_s: 0.88 if 10 < at_s < 30 else 0.3)
+    done = await crawl(lambda _: FakePageScript(load_s=2), [f"{URL}{number}" for number in range(200)])
+    assert {(result.outcome, result.attempts) for result in done.results} == {(Outcome.SUCCEEDED, 1)}
+    assert len(done.results) == 200
+    limits = [event.limit for event in done.told(LimitChanged)]
+    assert min(limits) < 4
+    assert limits[-1] == 4
+    assert {"stop_admitting", "stop_reusing"} <= {event.rung for event in done.told(PressureShed)}
+    assert next(event.signal for event in done.told(PressureChanged)) == "memory"
+
+
+async def test_crawl_critically_short_puts_the_newest_page_back(
+    crawl: "Crawl", memory: Callable[[Share], None]
+) -> None:
+    """A page is given up for the others: its request is visited again, and no attempt was spent."""
+    memory(lambda at_s: 0.97 if 10 < at_s < 12 else 0.3)
+    done = await crawl(lambda _: FakePageScript(load_s=3), [f"{URL}{number}" for number in range(40)])
+    assert {(result.outcome, result.attempts) for result in done.results} == {(Outcome.SUCCEEDED, 1)}
+    given_up = [event for event in done.told(VisitFailed) if event.kind is ErrorKind.MEMORY_SHORT]
+    assert given_up
+    assert not any(event.final for event in given_up)
+    assert "put_back_newest" in {event.rung for event in done.told(PressureShed)}
+    held = 0
+    for event in done.events:
+        held += isinstance(event, LeaseAcquired) - isinstance(event, LeaseReleased)
+        assert 0 <= held <= 4
+    assert held == 0
+
+
+async def test_crawl_waits_while_others_use_the_memory(crawl: "Crawl", memory: Callable[[Share], None]) -> None:
+    """Critical without a page of ours: the crawl is paused, with a name for it, and goes on when there is room."""
+    memory(lambda at_s: 0.97 if at_s < 100 else 0.3)
+    done = await crawl(lambda _: FakePageScript(load_s=1), [f"{URL}{number}" for number in range(20)])
+    assert {result.outcome for result in done.results} == {Outcome.SUCCEEDED}
+    states = [event.state for event in done.told(PressureChanged)]
+    assert "paused" in states
+    assert states[-1] == "running"
+
+
+async def test_crawl_page_that_never_fits_fails_alone(crawl: "Crawl", memory: Callable[[Share], None]) -> None:
+    """A page that takes all memory is put back, tried alone, and fails by itself; its neighbours have their results."""
+    heavy = f"{URL}heavy"
+    inside: list[str] = []
+
+    def prepare(crawler: Crawler) -> None:
+        @crawler.handler()
+        async def look(visit: Visit) -> None:
+            inside.append(visit.request.url)
+            try:
+                page: Any = visit.page
+                await page.context.browser.clock.sleep(4)
+            finally:
+                inside.remove(visit.request.url)
+
+    memory(lambda _: 0.98 if heavy in inside else 0.3)
+    sites = {heavy: FakePageScript(grows_bytes=LIMIT_BYTES * 68 // 100)}
+    urls = [f"{URL}{number}" for number in range(12)]
+    done = await crawl(
+        lambda url: sites.get(url, FakePageScript()),
+        [*urls[:3], heavy, *urls[3:]],
+        prepare=prepare,
+        pool={"recycle": {"page_bytes_max": LIMIT_BYTES}},
+    )
+    failed = done.of(heavy)
+    assert failed.error is not None
+    assert failed.error.kind is ErrorKind.MEMORY_EXCEEDED
+    assert {(done.of(url).outcome, done.of(url).attempts) for url in urls} == {(Outcome.SUCCEEDED, 1)}
+
+
+async def test_crawl_that_waits_too_long_for_memory_ends_early(crawl: "Crawl", memory: Callable[[Share], None]) -> None:
+    """The wait is bounded: the run ends, says why, and what is left can be resumed."""
+    memory(lambda at_s: 0.3 if at_s < 5 else 0.97)
+    done = await crawl(lambda _: FakePageScript(load_s=1), [f"{URL}{number}" for number in range(100)])
+    assert done.summary.finish_reason is FinishReason.MEMORY
+    assert done.summary.unfinished > 0
+    assert "by others" in (done.summary.finish_detail or "")
+    assert {result.outcome for result in done.results} == {Outcome.SUCCEEDED}
