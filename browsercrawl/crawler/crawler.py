@@ -16,6 +16,7 @@ from browsercrawl.events import Emit, Event, Status, discard
 from browsercrawl.output import FinishReason, Sink, Summary, redacted
 from browsercrawl.pool import Pool, PoolSize
 from browsercrawl.ports import ContextOptions, LaunchBrowser
+from browsercrawl.pressure import Reading, Sensors
 from browsercrawl.request import Request
 from browsercrawl.result import Result
 from browsercrawl.sessions import (
@@ -78,6 +79,8 @@ class Crawler:
         self._job = job
         self._launch = launch
         self._clock: Clock = clock or SystemClock()
+        # Before the first browser: what others use by now does not count against a limit of the user's.
+        self._sensors = Sensors(clock=self._clock, memory_limit_bytes=self.config.memory_limit_bytes)
         self._handlers = HandlerTable()
         self._session_code = SessionCode()
         self._proxy: ProxyFunction | None = None
@@ -222,6 +225,10 @@ class Crawler:
         if self._run is not None:
             self._run.abandon()
 
+    def pressure(self) -> Reading:
+        """Return the last look at memory, CPU, event loop and files; a fresh one when no run is going on."""
+        return self._sensors.last or self._sensors.read()
+
     def status(self) -> Status:
         """Return how the run stands, or how the last one ended."""
         return self._run.status() if self._run is not None else Status()
@@ -266,6 +273,7 @@ class Crawler:
             on_event=self._on_event,
             open_pool=self._open_pool,
             sessions=self._open_sessions(),
+            sensors=self._sensors,
             after=None if self._entered else self._close_pool,
             sinks=self._sinks,
             job=self._job,

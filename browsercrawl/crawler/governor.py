@@ -43,7 +43,8 @@ class Governor:
 
     Args:
         pool: whose limit it sets, and which gives memory back.
-        config: at how many pages it begins, and how much memory it may use.
+        sensors: tell what there is.
+        config: at how many pages it begins.
         clock: of the crawl.
         emit: takes `limit.changed`, `pressure.changed`, `pressure.shed`.
         on_limit: told when the crawl was paused for too long.
@@ -53,6 +54,7 @@ class Governor:
         self,
         pool: Pool,
         *,
+        sensors: Sensors,
         config: CrawlerConfig,
         clock: Clock,
         emit: Emit,
@@ -61,7 +63,7 @@ class Governor:
         self._pool = pool
         start = config.pages_start
         self._controller = Controller(Limits(start=start, is_adaptive=config.concurrency == "auto"))
-        self._sensors = Sensors(clock=clock, memory_limit_bytes=config.memory_limit_bytes)
+        self._sensors = sensors
         self._clock = clock
         self._emit = emit
         self._on_limit = on_limit

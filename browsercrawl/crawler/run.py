@@ -12,8 +12,6 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from enum import Enum
 
-from pydantic import JsonValue
-
 from browsercrawl.clock import Clock
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.crawler.account import Account
@@ -37,6 +35,7 @@ from browsercrawl.output import (
     redacted,
 )
 from browsercrawl.pool import Pool
+from browsercrawl.pressure import Sensors
 from browsercrawl.redaction import redact_text
 from browsercrawl.result import Artifact, Result
 from browsercrawl.sessions import Sessions
@@ -57,6 +56,7 @@ class RunParts:
     Attributes:
         open_pool: returns the crawler's pool, started.
         sessions: who the crawl is; opened and kept in that pool.
+        sensors: of the machine.
         after: awaited at the run's end, by a crawler that keeps nothing warm.
         sinks: get each result's record.
         job: the job as it was written, kept with a new run.
@@ -68,6 +68,7 @@ class RunParts:
     on_event: Emit
     open_pool: Callable[[], Awaitable[Pool]]
     sessions: Sessions
+    sensors: Sensors
     after: Callable[[], Awaitable[None]] | None
     sinks: Sequence[Sink] = ()
     job: str | None = None
@@ -334,7 +335,7 @@ class Run:
                 version=VERSION,
                 profile=config.profile,
                 concurrency=config.pages_start,
-                options=_options(config),
+                options=config.model_dump(mode="json", fallback=str),
                 resumed=files.resumed,
                 finished=files.frontier.counts().finished,
                 returned=files.returned,
@@ -407,7 +408,9 @@ class Run:
             ),
             name="pulse",
         )
-        governor = Governor(pool, config=parts.config, clock=parts.clock, emit=self.emit, on_limit=self._on_limit)
+        governor = Governor(
+            pool, sensors=parts.sensors, config=parts.config, clock=parts.clock, emit=self.emit, on_limit=self._on_limit
+        )
         helpers = {pulse, asyncio.create_task(governor.govern(dispatcher, files.frontier), name="governor")}
         if files.directory is not None:
             helpers.add(asyncio.create_task(account.keep(parts.config.status_every_s), name="books"))
@@ -433,7 +436,7 @@ class Run:
         self.summary = summary = await account.summary(
             reason,
             detail=detail,
-            options=_options(self._parts.config),
+            options=self._parts.config.model_dump(mode="json", fallback=str),
             events_dropped=self._log.dropped if self._log else 0,
         )
         self.emit(
@@ -490,10 +493,6 @@ async def _end_quietly(projection: Projection) -> None:
     """Write what can be written; the rest stays in the outbox for whoever resumes the run."""
     with suppress(BrowsercrawlError):
         await projection.close(limit_s=END_LIMIT_S)
-
-
-def _options(config: CrawlerConfig) -> dict[str, JsonValue]:
-    return config.model_dump(mode="json", fallback=str)
 
 
 def _described(error: BaseException) -> str:

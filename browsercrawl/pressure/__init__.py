@@ -6,7 +6,6 @@ from browsercrawl.pressure.memory import MemoryReading, read_memory
 from browsercrawl.pressure.reading import Reading
 from browsercrawl.pressure.sensors import Finding, Sensors
 from browsercrawl.pressure.shedding import CRITICAL, Available, Rung, Shed, share_of
-from browsercrawl.pressure.tree import TreeSampler
 
 __all__ = [
     "CRITICAL",
@@ -24,7 +23,6 @@ __all__ = [
     "Shed",
     "Signal",
     "State",
-    "TreeSampler",
     "read_memory",
     "share_of",
     "unseen_bytes",

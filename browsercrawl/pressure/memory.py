@@ -47,7 +47,7 @@ class MemoryReading:
 
 
 def read_memory(root: Path = Path("/")) -> MemoryReading:
-    """Read memory now: the level with the least room left. Never raises; takes some 200 microseconds.
+    """Read memory now: the level with the least room left. Never raises; takes some 250 microseconds.
 
     Args:
         root: where `proc` and `sys` are found.

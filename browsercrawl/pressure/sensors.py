@@ -45,6 +45,9 @@ class Sensors:
         memory_limit_bytes: memory that this process and its browsers may take, if less than there is; what others
             used when this was made does not count. None: what the machine or the container has.
         root: where `proc` and `sys` are found.
+
+    Attributes:
+        last: what `read` returned last; None before.
     """
 
     def __init__(self, *, clock: Clock, memory_limit_bytes: int | None = None, root: Path = _ROOT) -> None:
@@ -59,6 +62,7 @@ class Sensors:
         if (place := cgroups.unified()) is not None:  # told there by the hierarchy, whoever has the memory controller
             self._psi_files.insert(0, f"{place.folders[0]}/memory.pressure")
         self._some, self._full = Growth(), Growth()
+        self.last: Reading | None = None
 
     async def __aenter__(self) -> Self:
         """Begin to measure the lag of the event loop."""
@@ -72,11 +76,11 @@ class Sensors:
         await self._lag.__aexit__(kind, error, trace)
 
     def read(self) -> Reading:
-        """Look at everything now. Never raises; takes some 0.3 ms."""
+        """Look at everything now. Never raises; takes 0.3 to 0.7 ms."""
         at_s = self._clock.now()
         memory, files, pids = self._memory.read(), self._counts.files(), self._counts.pids()
         _, some_s, full_s = self._stalls()
-        return Reading(
+        self.last = Reading(
             at_s=at_s,
             memory_used_bytes=memory.used_bytes,
             memory_limit_bytes=memory.limit_bytes,
@@ -93,6 +97,7 @@ class Sensors:
             pids_max=pids.most,
             own_bytes=self._memory.own_bytes(),
         )
+        return self.last
 
     def where(self) -> Sequence[Finding]:
         """Tell what there is to look at, and where it is read. Never raises."""

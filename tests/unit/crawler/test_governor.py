@@ -7,7 +7,7 @@ import pytest
 
 from browsercrawl import Crawler, ErrorKind, Outcome, Visit
 from browsercrawl.clock import Clock
-from browsercrawl.crawler import governor
+from browsercrawl.crawler import crawler
 from browsercrawl.events import LeaseAcquired, LeaseReleased, LimitChanged, PressureChanged, PressureShed, VisitFailed
 from browsercrawl.output import FinishReason
 from browsercrawl.pressure import Reading
@@ -47,7 +47,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[Share], None]:
     """Have the sensors follow a script: real ones would tell of the machine that runs the tests."""
 
     def follow(share: Share) -> None:
-        monkeypatch.setattr(governor, "Sensors", lambda clock, **_: ScriptedSensors(clock, share))
+        monkeypatch.setattr(crawler, "Sensors", lambda clock, **_: ScriptedSensors(clock, share))
 
     return follow
 
