@@ -46,6 +46,7 @@ async def snapshot(page: "PlaywrightPage", want: Collection[Capture], *, limit_s
             f"{what}: {int(url):,} characters are more than one call may carry "
             f"({SNAPSHOT_CHARACTERS_MAX:,}); capture less"
         )
+    await page.check_address(url)
     page.state.characters = len(packed)
     title, html, text, *links = rest
     return Snapshot(

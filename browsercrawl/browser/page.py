@@ -184,13 +184,20 @@ class PlaywrightPage:
         if wait_until == "domcontentloaded" and not self._hears_ready:  # each event delivered costs
             self._hears_ready = True
             Page.on(self._raw, "domcontentloaded", self._on_ready)  # the class's own: called on the object it is noted
+        left = _without_fragment(self._raw.url)
         response = await self._commit(url, limit_s)
         if isinstance(response, Navigation):
             return response
+        self.state.left = None if left == _without_fragment(url) else left
+        # `history.back()` would bring another visit's page into this one's result. The browser may hear of the commit
+        # later than we do, or the page be quicker: `check_address` is for those.
+        resetting = self.session.send("Page.resetNavigationHistory")
+        forgetting = self.context.spawn(self.link.calls.settled(resetting, limit_s=_STALL_LIMIT_S))
         elapsed_s = time.monotonic() - started
         # A document that commits late gets half of what is left: the rest is for taking what is there.
         patience_s = max(load_limit_s - elapsed_s, (limit_s - elapsed_s) / 2 if elapsed_s >= load_limit_s else 0)
         loaded = await self._wait_loaded(wait_until, patience_s)
+        await asyncio.wait({forgetting})
         gone = self.gone()
         if gone is not None:
             raise gone
@@ -303,12 +310,32 @@ class PlaywrightPage:
 
     async def _navigation(self, response: Response | None, *, loaded: bool) -> Navigation:
         url = self._raw.url
+        await self.check_address(url)
         if response is None or _without_fragment(url) != _without_fragment(response.url):
             # The document redirected by script or meta refresh: its successor's response is the one that counts.
             last = await self._last_response(None)
             if last is not None and (response is None or _without_fragment(last.url) == _without_fragment(url)):
                 response = last
         return _navigation(url, response, status=None if response is None else response.status, loaded=loaded)
+
+    async def check_address(self, url: str) -> None:
+        """Make sure that an address the page shows may be part of its visit.
+
+        Raises:
+            NetworkFailed: it is Chromium's error page: where the document went by itself could not be reached.
+            ContextBroken: the document went back to what the tab showed before its visit.
+        """
+        if url.startswith("chrome-error:"):
+            self.state.failed = "ERR_FAILED"
+            raise NetworkFailed("the page went on to an address that could not be reached", code="ERR_FAILED")
+        if self.state.left != _without_fragment(url):
+            return
+        how = ""
+        with contextlib.suppress(TimeoutError, PlaywrightError):
+            how = await self.look("performance.getEntriesByType('navigation')[0]?.type", limit_s=_STALL_LIMIT_S)
+        if how not in {"navigate", "reload"}:  # else it came here by a redirect of its own
+            self.state.failed = "it went back"
+            raise ContextBroken("the page went back to what its tab showed before")
 
     async def _last_response(self, url: str | None) -> Response | None:
         """Ask the driver for the last main document's response; with `url`, only if the navigation to it got one."""

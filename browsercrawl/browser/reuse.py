@@ -44,6 +44,7 @@ class TabState:
         committed: a document of the current visit has committed.
         pending: a navigation was begun and has neither committed nor failed.
         stopped: we had the current navigation stopped.
+        left: what the tab showed before the visit, unless that is the same address.
         failed: the network failure that ended the last navigation.
         crashed: the renderer died.
         loaded: the load event of the current document has come.
@@ -59,6 +60,7 @@ class TabState:
     pending: bool = False
     stopped: bool = False
     failed: str | None = None
+    left: str | None = None
     crashed: bool = False
     loaded: bool = True
     navigations: int = 0

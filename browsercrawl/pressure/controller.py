@@ -60,7 +60,10 @@ USED = 0.75
 such as politeness. Some pages are always between two visits."""
 
 PAUSE_AFTER_S = 5.0
-"""How long memory must be critical without a page of ours: a neighbour's peak or a closing browser is shorter."""
+"""How long one more page must make memory critical, without a page of ours: a neighbour's peak or a closing browser is
+shorter."""
+RESUME_AFTER_S = 2.0
+"""How long there must be room again: a level lower than the one that paused would leave memory between both unused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,11 +129,11 @@ class Decision:
 
     Attributes:
         limit: pages that may be in use; from 1 to `pages_max` while running, 0 while paused.
-        state: paused only while memory is critical without a page of ours.
+        state: paused only while, without a page of ours, one more would make memory critical.
         signal: what keeps the limit from being higher.
         room_bytes: what pages that start before the next step may be predicted to take in all.
         is_admitting: False while no page may start beside those in use.
-        is_first_admitted: a page may start if none is in use, whatever it takes: else one could wait for ever.
+        is_first_admitted: a page may start if none is in use: it fits, or nothing better is to be waited for.
         is_reusing: False while each visit should get a page that holds no other document.
         shed: what to give up now.
     """
@@ -180,7 +183,7 @@ class Controller:
         self._state = State.RUNNING
         self._smooth = {Signal.PSI: 0.0, Signal.CPU: 0.0, Signal.LOOP: 0.0}
         self._last: Reading | None = None
-        self._critical_since: float | None = None
+        self._turning_since: float | None = None
 
     def step(self, reading: Reading, load: Load) -> Decision:
         """Take one step.
@@ -191,8 +194,10 @@ class Controller:
         """
         self._smoothe(reading)
         levels = self._levels(reading)
-        shed = self._shedder.choose(reading, load.available)
-        self._pause_or_resume(reading, load)
+        has_room = _has_room(reading, load)
+        self._pause_or_resume(reading.at_s, has_room=has_room, is_idle=load.active == 0)
+        is_stuck = load.active == 0 and not has_room
+        shed = self._shedder.choose(reading, load.available, is_stuck=is_stuck)
         room = _room_bytes(reading, load, mark=HIGH)
         fitting = load.active + max(0, room // max(1, load.cost_bytes))
         signal = self._move(reading.at_s, load, levels=levels, fitting=fitting)
@@ -204,7 +209,7 @@ class Controller:
             signal=signal,
             room_bytes=max(0, room) if is_running else 0,
             is_admitting=is_running and self._shedder.is_admitting,
-            is_first_admitted=is_running and share_of(reading) < CRITICAL,
+            is_first_admitted=is_running and has_room,
             is_reusing=self._shedder.is_reusing,
             shed=shed,
         )
@@ -233,22 +238,18 @@ class Controller:
             _Level(Signal.CPU, self._smooth[Signal.CPU], CPU_FULL, math.inf),
         ]
 
-    def _pause_or_resume(self, reading: Reading, load: Load) -> None:
-        share = share_of(reading)
-        if self._state is State.PAUSED:
-            # One page must fit, or, if none ever will, there must be as much room as there can be.
-            if share < LOW or (share < HIGH and _room_bytes(reading, load, mark=CRITICAL) >= load.cost_bytes):
-                self._state = State.RUNNING
-                self._window.size = 1
+    def _pause_or_resume(self, at_s: float, *, has_room: bool, is_idle: bool) -> None:
+        """Change the state once what speaks for it has lasted."""
+        is_paused = self._state is State.PAUSED
+        if not (has_room if is_paused else is_idle and not has_room):
+            self._turning_since = None
             return
-        if share < CRITICAL or load.active > 0:
-            self._critical_since = None
-            return
-        if self._critical_since is None:
-            self._critical_since = reading.at_s
-        if reading.at_s - self._critical_since >= PAUSE_AFTER_S:
-            self._state = State.PAUSED
-            self._critical_since = None
+        if self._turning_since is None:
+            self._turning_since = at_s
+        if at_s - self._turning_since >= (RESUME_AFTER_S if is_paused else PAUSE_AFTER_S):
+            self._turning_since = None
+            self._state = State.RUNNING if is_paused else State.PAUSED
+            self._window.size = 1
 
     def _move(self, at_s: float, load: Load, *, levels: list[_Level], fitting: int) -> Signal:
         """Change the window, and return what keeps it from being larger."""
@@ -280,6 +281,14 @@ class Controller:
         if window.size >= most:
             return window.failed_by
         return Signal.THROUGHPUT if search and window.size >= search.home else Signal.NONE
+
+
+def _has_room(reading: Reading, load: Load) -> bool:
+    """Tell whether a page may start beside no other: it fits, or there is as much room as there ever will be.
+
+    The second is for a page that fits nowhere: it has to be tried to be known.
+    """
+    return share_of(reading) < LOW or _room_bytes(reading, load, mark=CRITICAL) >= load.cost_bytes
 
 
 def _room_bytes(reading: Reading, load: Load, *, mark: float) -> int:

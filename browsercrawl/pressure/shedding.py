@@ -65,6 +65,7 @@ EMERGENCY_COOL_DOWN_S = 0.2
 """In an emergency, for the page that goes: the time in which the kernel takes back what a killed process held."""
 
 _STATES = (Rung.STOP_ADMITTING, Rung.STOP_REUSING)
+_STOCK = (Rung.CLOSE_PARKED, Rung.DROP_CACHES, Rung.HIBERNATE_IDLE, Rung.RECYCLE_FATTEST)
 _PAGE_GOES = (Rung.PUT_BACK_NEWEST, Rung.FAIL_ALONE)
 
 
@@ -128,18 +129,20 @@ class Shedder:
         """False while each visit should get a page that holds no other document."""
         return Rung.STOP_REUSING not in self._in_force
 
-    def choose(self, reading: Reading, available: Available) -> Shed | None:
+    def choose(self, reading: Reading, available: Available, *, is_stuck: bool = False) -> Shed | None:
         """Return what to give up now; None: nothing, or what was done last needs more time to show.
 
         Args:
             reading: what was measured; without a limit nothing is given up.
             available: what there is to give up.
+            is_stuck: not even one page can start: what is kept for later goes whatever the share.
         """
         share = share_of(reading)
         self._descend(share)
         urgent = share >= EMERGENCY and available.pages_open > 0
         for rung in _PAGE_GOES if urgent else tuple(Rung):
-            if share < THRESHOLDS[rung] or not self._is_possible(rung, reading=reading, available=available):
+            threshold = LOW if is_stuck and rung in _STOCK else THRESHOLDS[rung]
+            if share < threshold or not self._is_possible(rung, reading=reading, available=available):
                 continue
             cool_down_s = EMERGENCY_COOL_DOWN_S if urgent else COOL_DOWNS_S[rung]
             if reading.at_s - self._taken_at.get(rung, -cool_down_s) < cool_down_s:
@@ -147,7 +150,7 @@ class Shedder:
                     return None  # one page at a time, by whichever of the two rungs
                 continue
             self._take(rung, at_s=reading.at_s)
-            return Shed(rung, share, EMERGENCY if urgent else THRESHOLDS[rung])
+            return Shed(rung, share, EMERGENCY if urgent else threshold)
         return None
 
     def _take(self, rung: Rung, *, at_s: float) -> None:

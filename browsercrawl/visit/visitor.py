@@ -324,10 +324,10 @@ class Visitor:
         hung = isinstance(error, DeadlineExceeded) and progress.phase is Phase.CAPTURE
         if not plan.salvage or not hung or navigation is None or page.closed or page.crashed:
             return False
+        await page.stop_loading(limit_s=SALVAGE_LIMIT_S / 3)  # first: while a navigation is pending none answers
         if not await page.interrupt(limit_s=SALVAGE_LIMIT_S):
             return False
         until = self._clock.now() + SALVAGE_LIMIT_S
-        await page.stop_loading(limit_s=SALVAGE_LIMIT_S / 3)
         progress.saved.clear()
         try:
             await self._capture(page, plan, progress, lambda: max(until - self._clock.now(), CALL_SLACK_S))

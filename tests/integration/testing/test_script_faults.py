@@ -247,7 +247,7 @@ async def test_missing_image_withholds_load(site: DemoSite, chromium: Browser) -
         ("popup-storm", "popup", 5),
         ("download-click", "download", 3),
         ("socket-flood", "websocket", 1),
-        ("fetch-flood", "requestfinished", 100),
+        ("fetch-flood", "requestfinished", 20),
         ("frame-refresh", "framenavigated", 4),
         ("workers?n=10", "worker", 10),
         ("client-redirect?n=5", "framenavigated", 3),

@@ -1,6 +1,7 @@
 """A crawl in a simulated container: its memory stays within the limit, its pages within theirs, and nothing stalls.
 
-Assumed of the pages: none takes more than predicted, and each grows at least evenly over `GROWTH_S`.
+Assumed: no page takes more than predicted, each grows at least evenly over `GROWTH_S`, and where a neighbour grows too,
+all growth between two steps is less than what is left above the critical mark.
 """
 
 import random
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from browsercrawl.pressure import Available, Controller, Decision, Limits, Load, Reading, Rung, State, unseen_bytes
 from browsercrawl.pressure.costs import GROWTH_S
-from browsercrawl.pressure.shedding import CRITICAL, HIGH
+from browsercrawl.pressure.shedding import CRITICAL, HIGH, LOW
 
 LIMIT = 1 << 30
 STEP_S = 0.25
@@ -45,6 +46,7 @@ class Container:
         cost: what each page is predicted to take; none takes more.
         base: what the browser takes without pages. `leak`: how much more each second.
         neighbour: what somebody else takes at a time.
+        growth_min_s: how long a page grows at least.
         worst: the highest use seen.
     """
 
@@ -53,6 +55,7 @@ class Container:
     seed: int
     leak: float = 0.0
     neighbour: Callable[[float], float] = lambda _: 0.0
+    growth_min_s: float = 0.1
     now_s: float = 0.0
     worst: float = 0.0
     finished: int = 0
@@ -110,7 +113,7 @@ class Container:
 
     def _start(self) -> None:
         draw = self.random.uniform
-        growth_s, takes_s = draw(0.1, GROWTH_S), draw(*VISIT_S)
+        growth_s, takes_s = draw(self.growth_min_s, GROWTH_S), draw(*VISIT_S)
         self.pages.append(Page(self.now_s, self.cost * draw(0.05, 1.0), growth_s, self.now_s + takes_s))
 
 
@@ -177,15 +180,21 @@ def _busy(container: Container, until_s: float) -> float:
 
 
 @settings(max_examples=15, deadline=None)
-@given(taken=st.floats(0.84, 0.88), seed=st.integers(0, 2**32))
-def test_controller_neighbour_takes_nearly_all_crawl_pauses_and_resumes_by_itself(taken: float, seed: int) -> None:
+@given(
+    taken=st.floats(0.84, 0.88).map(lambda part: part * LIMIT),
+    cost=st.floats(0.02, 0.1).map(lambda part: part * LIMIT),
+    seed=st.integers(0, 2**32),
+)
+def test_controller_neighbour_takes_nearly_all_crawl_pauses_and_resumes_by_itself(
+    taken: float, cost: float, seed: int
+) -> None:
     """With no page of ours left and memory still critical, the crawl pauses within 30 s, and goes on within 3 s."""
-    container = Container(cost=0.1 * LIMIT, base=0.1 * LIMIT, seed=seed, neighbour=_ramp(taken * LIMIT, 10.0))
-    decisions = container.until(GONE_AT_S)
+    container = Container(cost=cost, base=0.1 * LIMIT, seed=seed, neighbour=_ramp(taken, 15.0), growth_min_s=1.0)
+    decisions = container.until(GONE_AT_S - 1)
     assert container.worst <= LIMIT
     assert all((decision.limit == 0) == (decision.state is State.PAUSED) for decision in decisions)
     begun_s = next(number for number, each in enumerate(decisions) if each.state is State.PAUSED) * STEP_S
-    assert begun_s <= GOES_AT_S + 30
+    assert GOES_AT_S < begun_s <= GOES_AT_S + 30
     assert decisions[-1].state is State.PAUSED
     assert not container.pages
     finished = container.finished
@@ -195,13 +204,13 @@ def test_controller_neighbour_takes_nearly_all_crawl_pauses_and_resumes_by_itsel
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_controller_steady_load_pages_in_use_stay_the_same(seed: int) -> None:
-    """Pages that all cost the same, as predicted: after 30 s neither pressure nor pause, and the limit moves by 2."""
+def test_controller_steady_load_nothing_is_given_up(seed: int) -> None:
+    """Under a steady load no rung is ever taken: prediction alone keeps the measure, and more than half goes on."""
     container = Container(cost=0.06 * LIMIT, base=0.2 * LIMIT, seed=seed)
-    container.until(30.0)
-    decisions = container.until(120.0)
+    decisions = container.until(300.0)
     assert all(decision.shed is None and decision.is_admitting for decision in decisions)
-    assert max(container.worst / LIMIT, 0) < CRITICAL
+    limits = [decision.limit for decision in decisions[120:]]
+    assert min(limits) > PAGES_MAX / 2
 
 
 @settings(max_examples=60, deadline=None)
@@ -209,7 +218,7 @@ def test_controller_steady_load_pages_in_use_stay_the_same(seed: int) -> None:
 def test_controller_any_readings_limit_keeps_its_bounds(data: st.DataObject, is_adaptive: bool, start: int) -> None:
     """Whatever is measured, the limit is from 1 to `pages_max` while running and 0 only while paused.
 
-    The same inputs give the same decisions, and a pause begins only without a page of ours.
+    The same inputs give the same decisions, and a pause begins only when not even one page fits, and none is open.
     """
     controller, twin = (Controller(Limits(start=start, is_adaptive=is_adaptive)) for _ in range(2))
     now_s, kills, state = 0.0, 0, State.RUNNING
@@ -247,5 +256,7 @@ def test_controller_any_readings_limit_keeps_its_bounds(data: st.DataObject, is_
         assert decision.limit == 0 if decision.state is State.PAUSED else 1 <= decision.limit <= load.pages_max
         if decision.state is State.PAUSED and state is State.RUNNING:
             assert active == 0
-            assert reading.memory_used_bytes >= CRITICAL * reading.memory_limit_bytes > 0
+            taken_bytes = reading.memory_used_bytes + load.starting_bytes + load.cost_bytes
+            assert taken_bytes > int(CRITICAL * reading.memory_limit_bytes)
+            assert reading.memory_used_bytes >= LOW * reading.memory_limit_bytes > 0
         state = decision.state
