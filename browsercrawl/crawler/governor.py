@@ -1,5 +1,6 @@
 """The governor: reads the sensors, asks the controller, and has the pool do what it decides, twice a second."""
 
+import math
 from collections.abc import Callable
 
 from browsercrawl.clock import Clock
@@ -30,6 +31,8 @@ from browsercrawl.pressure import (
 
 TICK_S = 0.5
 """A page needs about as long to grow by 100 MB; a look takes 0.3 ms."""
+TELL_EVERY_S = 1.0
+"""Where memory decides, the limit moves with each visit; not every step is worth a line."""
 PAUSE_MAX_S = 600.0
 """A crawl that has waited so long for memory that others hold ends; it can be resumed."""
 LOOKS_MIN = 4
@@ -75,6 +78,7 @@ class Governor:
         self._looks = 0
         self._state, self._signal = State.RUNNING, Signal.NONE
         self._paused_at = clock.now()
+        self._told_limit, self._told_at = start, -math.inf
         pool.resize(start)
         self._step([], queued=start, finished=0)  # before the first page: there may not be room for as many
 
@@ -143,9 +147,12 @@ class Governor:
         limit = decision.limit if decision.is_admitting else int(decision.is_first_admitted)
         before = self._pool.limit
         self._pool.resize(limit, reuses=decision.is_reusing)
-        if limit != before:
-            self._emit(LimitChanged(limit=limit, before=before, signal=decision.signal.value))
-        if (decision.state, decision.signal) != (self._state, self._signal):
+        is_due = reading.at_s - self._told_at >= TELL_EVERY_S
+        if limit != self._told_limit and (is_due or not limit or not self._told_limit):
+            self._emit(LimitChanged(limit=limit, before=self._told_limit, signal=decision.signal.value))
+            self._told_limit, self._told_at = limit, reading.at_s
+        if decision.state is not self._state or (decision.signal is not self._signal and is_due):
+            self._told_at = reading.at_s
             self._emit(
                 PressureChanged(
                     state=decision.state.value,
@@ -155,11 +162,11 @@ class Governor:
                     memory_source=reading.memory_source,
                 )
             )
+            self._state, self._signal = decision.state, decision.signal
         if decision.state is State.RUNNING:
             self._paused_at = reading.at_s
         elif reading.at_s - self._paused_at >= PAUSE_MAX_S:
             self._on_limit(FinishReason.MEMORY, f"paused for {PAUSE_MAX_S:.0f} s: {_used(reading)}, by others")
-        self._state, self._signal = decision.state, decision.signal
         return limit > before
 
     def _give_up(self, shed: Shed, reading: Reading) -> None:

@@ -15,8 +15,8 @@ BATCH_VISITS = 8
 """Visits in one measurement of throughput, at least; at least one for each page, so that all pages count alike."""
 BATCHES_MAX = 24
 """Batches after which a difference that is still not clear of its noise is too small to matter."""
-CLEAR = 2.0
-"""Standard errors that make a difference clear (97.7 %)."""
+CLEAR, LIKELY = 2.0, 1.0
+"""Standard errors that make a difference clear (97.7 %) at any time, and likely enough (84 %) at a trial's end."""
 VARIATION = 0.5
 """Of the durations of visits, relative to their mean, until batches show more: two batches alike prove nothing."""
 REST_S, REST_S_MAX = 60.0, 600.0
@@ -129,7 +129,9 @@ class Search:
                 self._keep(trial)
             self._trial = None
         elif self._has_fallen():
-            self._factors.extend(_both(FACTORS[1:]))
+            self._best, self._usual = Tally(self.home), None  # what it brought before says nothing any more
+            self._factors = deque(sorted(_both(FACTORS)))
+            return self.size
         elif beat.at_s >= self._rests_until:
             self._factors.append(FACTORS[1])
         self._turn_to(self._next_trial(beat) or self._best)
@@ -166,8 +168,9 @@ class Search:
         low, high = (self._best, trial) if is_up else (trial, self._best)
         needed = math.log1p(KEEP * (high.size / low.size - 1))
         difference = math.log(high.rate / low.rate) - needed
-        if abs(difference) < CLEAR * math.hypot(high.error, low.error):
-            return False if len(trial.batches) == BATCHES_MAX else None
+        is_last = len(trial.batches) == BATCHES_MAX
+        if abs(difference) < (LIKELY if is_last else CLEAR) * math.hypot(high.error, low.error):
+            return False if is_last else None
         return (difference > 0) == is_up
 
     def _has_fallen(self) -> bool:

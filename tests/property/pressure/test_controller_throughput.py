@@ -158,3 +158,13 @@ def test_controller_little_is_wanted_pages_are_not_added() -> None:
     crawl = Crawl(lambda pages: float(pages), seed=1)  # noqa: PLW0108 - a curve, as the others
     crawl.run(60, wanted=0)
     assert set(crawl.limits) == {START}
+
+
+def test_controller_capacity_falls_pages_are_given_back() -> None:
+    """When more pages than before are in each other's way, fewer are used."""
+    crawl = Crawl(_falling(48), seed=3)
+    crawl.run(300)
+    assert crawl.limits[-1] > 20
+    crawl.curve = _falling(6)
+    crawl.run(900)
+    assert statistics.median(crawl.limits[-400:]) <= 16
