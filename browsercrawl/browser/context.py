@@ -3,7 +3,7 @@
 import asyncio
 import re
 import secrets
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -131,7 +131,7 @@ class PlaywrightContext:
             self._pages_peak = max(self._pages_peak, len(self._pages))
         except BaseException as error:
             if raw is not None:
-                self.spawn(self._link.calls.settled(raw.close(), limit_s=_CLOSE_LIMIT_S))
+                self.ask(raw.close)
             if isinstance(error, TimeoutError | PlaywrightError):
                 translated = translate(error, "opening a page", gone=self.gone)
                 if isinstance(translated, InternalError) and not self._pages_peak and "(Target." not in str(error):
@@ -312,8 +312,15 @@ class PlaywrightContext:
                 self.spawn(page.interrupt(limit_s=_CLOSE_LIMIT_S))
         if self._answers_dialogs:
             # A page that asks "really leave?" is answered yes, all others no: as Playwright does by itself.
-            answer = dialog.accept() if dialog.type == "beforeunload" else dialog.dismiss()
-            self.spawn(self._link.calls.settled(answer, limit_s=_CLOSE_LIMIT_S))
+            self.ask(dialog.accept if dialog.type == "beforeunload" else dialog.dismiss)
+
+    def ask(self, call: Callable[[], Awaitable[Any]], *, limit_s: float = _CLOSE_LIMIT_S) -> "asyncio.Task[bool]":
+        """Make a call whose outcome matters to nobody. It is made in its task: one that ends before leaves none."""
+
+        async def make() -> bool:
+            return await self._link.calls.settled(call(), limit_s=limit_s)
+
+        return self.spawn(make())
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
         """Start a task of this context's: it ends with it."""

