@@ -80,10 +80,11 @@ class Governor:
         self._paused_at = clock.now()
         self._told_limit, self._told_at = start, -math.inf
         pool.resize(start)
-        self._step([], queued=start, finished=0)  # before the first page: there may not be room for as many
+        self._step(sensors.read(), [], queued=start, finished=0)  # before the first page: there may not be room for as many
 
     async def govern(self, dispatcher: Dispatcher, frontier: Frontier) -> None:
         """Govern until cancelled."""
+        self._finished = frontier.counts().finished  # by earlier processes
         async with self._sensors:
             while True:
                 await self._clock.sleep(TICK_S)
@@ -91,12 +92,11 @@ class Governor:
                 if len(dispatcher.claims) == 1 and share_of(reading) >= CRITICAL:
                     await self._pool.relief.look()  # is that one page to blame?
                 counts = frontier.counts()
-                if self._step(dispatcher.claims, queued=counts.queued, finished=counts.finished):
+                if self._step(reading, dispatcher.claims, queued=counts.queued, finished=counts.finished):
                     dispatcher.wake()
 
-    def _step(self, claims: list[Claim], *, queued: int, finished: int) -> bool:
-        """Look, decide, do it. Returns whether there is room for more than before."""
-        reading = self._sensors.read()
+    def _step(self, reading: Reading, claims: list[Claim], *, queued: int, finished: int) -> bool:
+        """Decide, and do it. Returns whether there is room for more than before."""
         load = self._load(reading, claims, queued=queued, finished=finished)
         decision = self._controller.step(reading, load)
         if decision.shed is not None:

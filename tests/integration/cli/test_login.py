@@ -144,7 +144,7 @@ def test_login_interrupted_exits_130_and_leaves_nothing(site: DemoSite, job: Pat
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=_LIMIT_S)
-    assert process.returncode == 130
+    assert process.returncode == 130, told
     assert "browsercrawl: interrupted" in told
     assert list(tmp_path.glob("sessions/*.json")) == []
 
