@@ -80,7 +80,7 @@ class Governor:
         self._paused_at = clock.now()
         self._told_limit, self._told_at = start, -math.inf
         pool.resize(start)
-        self._step(sensors.read(), [], queued=start, finished=0)  # before the first page: there may not be room for as many
+        self._step(sensors.read(), [], queued=start, finished=0)  # there may not be room for so many
 
     async def govern(self, dispatcher: Dispatcher, frontier: Frontier) -> None:
         """Govern until cancelled."""
