@@ -80,7 +80,7 @@ async def crawl_harmed(site: DemoSite, *, times: int, bad_pages: int) -> None:
     """Crawl a shop while everything goes wrong, and compare what was found with the truth."""
     truth = {site.url + page.path: (page.title, page.links) for page in site.truth().pages}
     villain = Villain(times=times)
-    every = len(truth) // (len(villain.left) + 2)
+    every = len(truth) // (2 * len(villain.left))  # the second half is for those that came when nobody was there
     config = CrawlerConfig.load(
         {
             "concurrency": CONCURRENCY,
