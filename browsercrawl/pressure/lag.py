@@ -6,7 +6,7 @@ from typing import Self
 
 from browsercrawl.clock import Clock
 
-_EVERY_S = 0.25
+_EVERY_S = 0.15
 
 
 class LoopLag:
