@@ -56,7 +56,8 @@ class Villain:
     def _renderer(self) -> psutil.Process | None:
         browser = self._browser()
         children = browser.children(recursive=True) if browser is not None else []
-        return next((each for each in children if "--type=renderer" in each.cmdline()), None)
+        renderers = (each for each in children if "--type=renderer" in each.cmdline())
+        return next((each for each in renderers if each.status() != psutil.STATUS_STOPPED), None)  # not the same again
 
 
 def add_bad_pages(crawler: Crawler, urls: list[str]) -> Counter[str]:
