@@ -248,3 +248,15 @@ async def test_crawl_wrong_certificate_is_taken_when_asked_to(secure: str, crawl
     url = f"{secure}/faults/page"
     done = await crawl([url], browser={"context_options": {"ignore_https_errors": True}})
     assert (done.of(url).outcome, done.of(url).title) == (Outcome.SUCCEEDED, "fault: page")
+
+
+async def test_crawl_with_salvage_takes_what_a_hung_page_shows(site: DemoSite, crawl: "Crawl") -> None:
+    """while(1) in the document or in its load handler: interrupted at the deadline, and what is there is a result."""
+    urls = [f"{site.url}/faults/hang-{where}?salvage" for where in ("inline", "load")]
+    done = await crawl(urls, visit={"timeout_s": 3, "salvage": True}, retry={"retries": 0})
+    for url in urls:
+        result = done.of(url)
+        assert (result.outcome, result.partial) == (Outcome.SUCCEEDED, True), result.error
+        assert result.title == f"fault: {url.rpartition('/')[2].partition('?')[0]}"
+        assert "<h1>" in (result.html or "")
+        assert done.held_s(url) <= 3 + 2
