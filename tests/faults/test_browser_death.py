@@ -11,7 +11,15 @@ import pytest
 
 from browsercrawl import Crawler, ErrorKind, Outcome, Visit
 from browsercrawl.errors import Disposition
-from browsercrawl.events import BrowserCrashed, BrowserLaunched, PageKilled, RetryScheduled, VisitStarted
+from browsercrawl.events import (
+    BrowserCrashed,
+    BrowserLaunched,
+    BrowserRecycled,
+    BrowserRetired,
+    PageKilled,
+    RetryScheduled,
+    VisitStarted,
+)
 from browsercrawl.testing import DemoSite
 
 if TYPE_CHECKING:
@@ -118,3 +126,15 @@ async def test_crawl_page_that_kills_the_browser_each_time_fails_alone(site: Dem
     assert {(result.outcome, result.attempts) for result in others} == {(Outcome.SUCCEEDED, 1)}
     assert len(others) == len(good)
     assert done.took_s < 40
+
+
+async def test_crawl_worn_browser_is_replaced_without_a_page_noticing(site: DemoSite, crawl: "Crawl") -> None:
+    """A browser that has served its visits retires while its successor serves: no death, no second attempt."""
+    urls = [f"{site.url}/faults/slow?ms=700&worn={number}" for number in range(16)]
+    done = await crawl(urls, concurrency=2, pool={"recycle": {"browser_visits_max": 4}})
+    assert {(result.outcome, result.attempts) for result in done.results} == {(Outcome.SUCCEEDED, 1)}
+    assert len(done.results) == len(urls)
+    assert done.told(BrowserRecycled)
+    assert done.told(BrowserCrashed) == []
+    assert all(event.clean for event in done.told(BrowserRetired))
+    assert len(done.told(BrowserLaunched)) == len(done.told(BrowserRecycled)) + 1
