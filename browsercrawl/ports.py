@@ -338,8 +338,7 @@ class Audit:
         pages: tabs it has, popups included.
         orphans: tabs and contexts that nobody here knows, found by many audits in a row; they were closed.
         strays: processes of it that it does not know itself any more; they were killed.
-        renderers: renderer processes.
-        renderer_bytes: memory of all renderers of their own. `renderer_bytes_most`: of the largest.
+        renderers: memory of each renderer process of its own.
         browser_bytes: memory of its other processes and of its driver.
         killed: renderers that held more than a page may; they were killed.
     """
@@ -348,9 +347,7 @@ class Audit:
     pages: int
     orphans: int = 0
     strays: int = 0
-    renderers: int = 0
-    renderer_bytes: int = 0
-    renderer_bytes_most: int = 0
+    renderers: tuple[int, ...] = ()
     browser_bytes: int = 0
     killed: int = 0
 

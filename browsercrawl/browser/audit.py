@@ -98,15 +98,12 @@ class Auditor:
             kill(process)
         await self._close(orphans, there, limit_s=deadline - time.monotonic())
         killed = await self._cut_down(processes.renderers, contexts, bytes_max=page_bytes_max, deadline=deadline)
-        sizes = [renderer.own_bytes for renderer in processes.renderers]
         return Audit(
             contexts=len(there.contexts),
             pages=len(there.tabs),
             orphans=len(orphans),
             strays=len(strays),
-            renderers=len(sizes),
-            renderer_bytes=sum(sizes),
-            renderer_bytes_most=max(sizes, default=0),
+            renderers=tuple(renderer.own_bytes for renderer in processes.renderers),
             browser_bytes=processes.other_bytes,
             killed=killed,
         )

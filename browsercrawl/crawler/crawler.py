@@ -16,7 +16,7 @@ from browsercrawl.events import Emit, Event, Status, discard
 from browsercrawl.output import FinishReason, Sink, Summary, redacted
 from browsercrawl.pool import Pool, PoolSize
 from browsercrawl.ports import ContextOptions, LaunchBrowser
-from browsercrawl.pressure import Reading, Sensors
+from browsercrawl.pressure import Gauge, Reading, Sensors
 from browsercrawl.request import Request
 from browsercrawl.result import Result
 from browsercrawl.sessions import (
@@ -34,6 +34,7 @@ from browsercrawl.visit import Handler, check_saved
 
 H = TypeVar("H", bound=Handler)
 L = TypeVar("L", bound=LoginFunction)
+G = TypeVar("G", bound=Gauge)
 C = TypeVar("C", bound=LoggedOutFunction)
 
 
@@ -113,6 +114,30 @@ class Crawler:
         """
         self._handlers.register_on_failed(function)
         return function
+
+    def gauge(self, name: str) -> Callable[[G], G]:
+        """Register a function that tells how much of something of yours is used: 0 is nothing, 1 all there is.
+
+        From 0.8 on no page is opened beside those that are open, from 0.9 on there are fewer and fewer, down to one. It
+        is called four times a second, on the event loop, while a run is going on, and must be quick. One that raises is
+        not called again.
+
+        Raises:
+            ConfigError: there is one of that name.
+
+        Example:
+            >>> crawler = Crawler()
+            >>> @crawler.gauge("connections of the database")
+            ... def connections() -> float:
+            ...     return 0.25
+        """
+
+        def register(function: G) -> G:
+            if self._sensors.gauges.setdefault(name, function) is not function:
+                raise ConfigError(f"two gauges have the name {name!r}")
+            return function
+
+        return register
 
     def login(self, *sessions: str) -> Callable[[L], L]:
         """Register an `async def` function that logs these sessions in; without names, all others.

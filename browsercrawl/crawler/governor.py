@@ -1,16 +1,15 @@
-"""The governor: reads the sensors, asks the controller, and has the pool do what it decides, twice a second."""
+"""The governor: reads the sensors, asks the controller, and has what it decides done, four times a second."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
-from browsercrawl.clock import Clock
 from browsercrawl.config import CrawlerConfig
-from browsercrawl.dispatcher import Dispatcher
+from browsercrawl.dispatcher import Dispatcher, Wiring
 from browsercrawl.errors import MemoryExceeded, MemoryShort
-from browsercrawl.events import Emit, LimitChanged, PressureChanged, PressureShed
-from browsercrawl.frontier import Claim, Frontier
+from browsercrawl.events import HandlerRaised, LimitChanged, PressureChanged, PressureShed
+from browsercrawl.frontier import Claim
 from browsercrawl.output import FinishReason
-from browsercrawl.pool import Pool
+from browsercrawl.ports import Audit
 from browsercrawl.pressure import (
     CRITICAL,
     Available,
@@ -28,107 +27,99 @@ from browsercrawl.pressure import (
     share_of,
     unseen_bytes,
 )
+from browsercrawl.redaction import redact_text
+from browsercrawl.request import Request
 
-TICK_S = 0.5
-"""A page needs about as long to grow by 100 MB; a look takes 0.3 ms."""
+TICK_S = 0.25
+"""Half of what a page needs to grow by 100 MB; a look takes 0.3 ms."""
 TELL_EVERY_S = 1.0
 """Where memory decides, the limit moves with each visit; not every step is worth a line."""
 PAUSE_MAX_S = 600.0
 """A crawl that has waited so long for memory that others hold ends; it can be resumed."""
 LOOKS_MIN = 4
 """Until pages were looked at so often, one is taken to cost twice what is expected: a guess must not be the end."""
-_RENDERER_BYTES = 24_000_000
-"""What the renderer of a parked page holds."""
 
 
 class Governor:
     """Keeps a crawl within what the machine bears.
 
     Args:
-        pool: whose limit it sets, and which gives memory back.
-        sensors: tell what there is.
+        wiring: of the crawl; the limit of its pool is set, which gives memory back.
         config: at how many pages it begins.
-        clock: of the crawl.
-        emit: takes `limit.changed`, `pressure.changed`, `pressure.shed`.
+        dispatcher: told how many visits may start.
+        sensors: tell what there is.
         on_limit: told when the crawl was paused for too long.
     """
 
     def __init__(
         self,
-        pool: Pool,
-        *,
-        sensors: Sensors,
+        wiring: Wiring,
         config: CrawlerConfig,
-        clock: Clock,
-        emit: Emit,
+        *,
+        dispatcher: Dispatcher,
+        sensors: Sensors,
         on_limit: Callable[[FinishReason, str], None],
     ) -> None:
-        self._pool = pool
+        self._w = wiring
+        self._pool = wiring.pool
+        self._dispatcher = dispatcher
         start = config.pages_start
         self._controller = Controller(Limits(start=start, is_adaptive=config.concurrency == "auto"))
         self._sensors = sensors
-        self._clock = clock
-        self._emit = emit
+        self._emit = wiring.emit
         self._on_limit = on_limit
-        self._costs = Costs()
+        self._costs = _Costs()
         self._begun: dict[str, float] = {}
         """When each request that is being visited was first seen here."""
-        self._finished = 0
-        self._seen: object = None
-        self._looks = 0
+        self._finished = wiring.frontier.counts().finished  # by earlier processes
+        self._seen: Audit | None = None
         self._state, self._signal = State.RUNNING, Signal.NONE
-        self._paused_at = clock.now()
+        self._paused_at = wiring.clock.now()
         self._told_limit, self._told_at = start, -math.inf
-        pool.resize(start)
-        self._step(sensors.read(), [], queued=start, finished=0)  # there may not be room for so many
+        self._pool.resize(start)
+        self._step(sensors.read(), queued=start)  # there may not be room for so many
 
-    async def govern(self, dispatcher: Dispatcher, frontier: Frontier) -> None:
+    async def govern(self) -> None:
         """Govern until cancelled."""
-        self._finished = frontier.counts().finished  # by earlier processes
         async with self._sensors:
             while True:
-                await self._clock.sleep(TICK_S)
+                await self._w.clock.sleep(TICK_S)
                 reading = self._sensors.read()
-                if len(dispatcher.claims) == 1 and share_of(reading) >= CRITICAL:
+                if self._dispatcher.active == 1 and share_of(reading) >= CRITICAL:
                     await self._pool.relief.look()  # is that one page to blame?
-                counts = frontier.counts()
-                if self._step(reading, dispatcher.claims, queued=counts.queued, finished=counts.finished):
-                    dispatcher.wake()
+                self._step(reading, queued=self._w.frontier.counts().queued)
 
-    def _step(self, reading: Reading, claims: list[Claim], *, queued: int, finished: int) -> bool:
-        """Decide, and do it. Returns whether there is room for more than before."""
-        load = self._load(reading, claims, queued=queued, finished=finished)
-        decision = self._controller.step(reading, load)
+    def _step(self, reading: Reading, *, queued: int) -> None:
+        """Decide, and do it."""
+        for name, error in self._sensors.take_broken():
+            problem = redact_text(f"{type(error).__name__}: {error}; it is asked no more")
+            self._emit(HandlerRaised(where=f"gauge {name!r}", message=problem))
+        decision = self._controller.step(reading, self._load(reading, self._dispatcher.claims, queued=queued))
         if decision.shed is not None:
             self._give_up(decision.shed, reading)
-        return self._obey(decision, reading)
+        self._obey(decision, reading)
 
-    def _load(self, reading: Reading, claims: list[Claim], *, queued: int, finished: int) -> Load:
+    def _load(self, reading: Reading, claims: list[Claim], *, queued: int) -> Load:
         """Describe what the crawl does now, and learn from it."""
         now, size = reading.at_s, self._pool.size_max
-        hosts = {claim.request.id: claim.request.address.host for claim in claims}
-        self._begun = {request_id: self._begun.get(request_id, now) for request_id in hosts}
+        self._begun = {claim.request.id: self._begun.get(claim.request.id, now) for claim in claims}
+        finished = self._w.frontier.counts().finished
         ended, self._finished = finished - self._finished, finished
         spare = self._pool.relief.spare()
         audit = self._pool.relief.seen
-        if audit is not None and audit is not self._seen and hosts:
+        self._costs.is_reused = spare.pages_reused > 0
+        if audit is not None and audit is not self._seen and claims:
             self._seen = audit
-            self._looks += 1
-            mean_bytes = (audit.renderer_bytes - _RENDERER_BYTES * spare.pages_parked) // len(hosts)
-            for host in set(hosts.values()):  # the largest of many means count: then all pages were grown
-                self._costs.observe([host], mean_bytes, is_reused=False)
-        factor = 1 if self._looks >= LOOKS_MIN else 2
-        costs = {host: factor * self._costs.predict([host], is_reused=False) for host in set(hosts.values())}
-        starting = (
-            unseen_bytes(costs[host], age_s=now - self._begun[request_id]) for request_id, host in hosts.items()
-        )
-        is_alone = len(claims) == 1
+            self._costs.learn([claim.request for claim in claims], audit.renderers)
+        alone = claims[0] if len(claims) == 1 else None
         return Load(
             active=len(claims),
             wanted=min(queued, size),
             finished=max(0, ended),
-            starting_bytes=sum(starting),
-            cost_bytes=max(costs.values(), default=0) or factor * self._costs.predict([], is_reused=False),
+            starting_bytes=sum(
+                self._costs.unseen(claim.request, age_s=now - self._begun[claim.request.id]) for claim in claims
+            ),
+            cost_bytes=self._costs.of_next(claim.request for claim in claims),
             pages_max=size,
             available=Available(
                 pages_open=spare.pages_open,
@@ -136,17 +127,16 @@ class Governor:
                 contexts_idle=spare.contexts_idle,
                 browsers=spare.browsers,
                 is_recyclable=spare.contexts_worn > 0,
-                alone_bytes=audit.renderer_bytes_most if audit is not None and is_alone else 0,
-                has_tried_alone=is_alone and claims[0].stalls > 0,
+                alone_bytes=max(audit.renderers, default=0) if audit is not None and alone else 0,
+                has_tried_alone=alone is not None and alone.stalls > 0,
             ),
         )
 
-    def _obey(self, decision: Decision, reading: Reading) -> bool:
-        """Do what was decided. Returns whether there is room for more than before."""
-        # A limit of 1 lets a page start only where none is in use.
-        limit = decision.limit if decision.is_admitting else int(decision.is_first_admitted)
-        before = self._pool.limit
+    def _obey(self, decision: Decision, reading: Reading) -> None:
+        """Do what was decided."""
+        limit = decision.limit
         self._pool.resize(limit, reuses=decision.is_reusing)
+        self._dispatcher.admit(decision.starts)
         is_due = reading.at_s - self._told_at >= TELL_EVERY_S
         if limit != self._told_limit and (is_due or not limit or not self._told_limit):
             self._emit(LimitChanged(limit=limit, before=self._told_limit, signal=decision.signal.value))
@@ -167,7 +157,6 @@ class Governor:
             self._paused_at = reading.at_s
         elif reading.at_s - self._paused_at >= PAUSE_MAX_S:
             self._on_limit(FinishReason.MEMORY, f"paused for {PAUSE_MAX_S:.0f} s: {_used(reading)}, by others")
-        return limit > before
 
     def _give_up(self, shed: Shed, reading: Reading) -> None:
         """Give up what the ladder names."""
@@ -190,6 +179,60 @@ class Governor:
                 )
             case Rung.STOP_ADMITTING | Rung.STOP_REUSING:
                 pass  # the decision says so
+
+
+class _Costs:
+    """What pages take, learned from the sizes of renderers.
+
+    Which page lives in which renderer is not known. Where all pages in use are alike (one host, one session) and each
+    has a renderer of its own, that does not matter: each size is one of theirs. Otherwise hosts get their shares of the
+    total, and each size counts for pages of hosts that are not known yet.
+
+    Attributes:
+        is_reused: pages in use held other documents before.
+    """
+
+    def __init__(self) -> None:
+        self.is_reused = False
+        self._each = Costs()
+        """Of one page: what hardly one exceeds."""
+        self._mean = Costs()
+        """Of one of many: some are large, some small, some have only begun."""
+        self._looks = 0
+
+    def learn(self, requests: Sequence[Request], renderers: Iterable[int]) -> None:
+        """Learn from one look, with these pages in use."""
+        self._looks += 1
+        sizes = sorted(renderers, reverse=True)[: len(requests)]  # the others' pages are parked
+        total = sum(sizes)
+        keys = {_keys(request) for request in requests}
+        for each in keys:
+            self._mean.observe(each, total // len(requests), is_reused=self.is_reused)
+        if len(keys) > 1:
+            for costs in (self._mean, self._each):
+                costs.observe_total([_keys(request)[0] for request in requests], base_bytes=0, total_bytes=total)
+        shared = len(sizes) < len(requests)  # several pages in one renderer: nothing is known of each
+        for size in [total // len(requests)] if shared else sizes:
+            self._each.observe(keys.pop() if len(keys) == 1 else (), size, is_reused=self.is_reused)
+
+    def unseen(self, request: Request, *, age_s: float) -> int:
+        """Return what a page in use will still take."""
+        return unseen_bytes(self._factor * self._mean.predict(_keys(request), is_reused=self.is_reused), age_s=age_s)
+
+    def of_next(self, requests: Iterable[Request]) -> int:
+        """Return what one more page beside these will hardly exceed: it may be any host's."""
+        known = {(), *map(_keys, requests)}
+        return self._factor * max(self._each.predict(keys, is_reused=self.is_reused) for keys in known)
+
+    @property
+    def _factor(self) -> int:
+        return 1 if self._looks >= LOOKS_MIN else 2
+
+
+def _keys(request: Request) -> tuple[str, ...]:
+    """Return what a page's cost is learned for, most telling first."""
+    host = request.address.host
+    return (f"{request.session} at {host}", host) if request.session else (host,)
 
 
 def _used(reading: Reading) -> str:

@@ -408,10 +408,8 @@ class Run:
             ),
             name="pulse",
         )
-        governor = Governor(
-            pool, sensors=parts.sensors, config=parts.config, clock=parts.clock, emit=self.emit, on_limit=self._on_limit
-        )
-        helpers = {pulse, asyncio.create_task(governor.govern(dispatcher, files.frontier), name="governor")}
+        governor = Governor(wiring, parts.config, dispatcher=dispatcher, sensors=parts.sensors, on_limit=self._on_limit)
+        helpers = {pulse, asyncio.create_task(governor.govern(), name="governor")}
         if files.directory is not None:
             helpers.add(asyncio.create_task(account.keep(parts.config.status_every_s), name="books"))
         try:

@@ -9,6 +9,7 @@ it, and it alone is held to account when the browser dies again.
 """
 
 import asyncio
+import sys
 from collections.abc import Sequence, Sized
 from contextlib import aclosing
 from itertools import count
@@ -70,6 +71,7 @@ class Dispatcher:
         self._failure: BaseException | None = None
         self._inputs = count(1)
         self._parked = 0
+        self._starts_left = sys.maxsize
 
     @property
     def active(self) -> int:
@@ -119,6 +121,13 @@ class Dispatcher:
         until = self._w.clock.now() + drain_s
         self._drain_until = until if self._drain_until is None else min(until, self._drain_until)
         self.wake()
+
+    def admit(self, starts: int) -> None:
+        """Let so many more visits start, and no further one before the next call; without any call, no bound."""
+        is_more = starts > self._starts_left
+        self._starts_left = starts
+        if is_more:
+            self.wake()
 
     def wake(self) -> None:
         """Look again: room, a result taken, a limit changed."""
@@ -253,7 +262,7 @@ class Dispatcher:
     def _room(self) -> int:
         if self._suspects or self._suspect_running or not self._w.sink.has_room():
             return 0
-        return self._w.pool.limit - len(self._visits)
+        return min(self._starts_left, self._w.pool.limit - len(self._visits))
 
     def _is_done(self, ready_in_s: float | None) -> bool:
         if self._visits:
@@ -297,12 +306,13 @@ class Dispatcher:
                 self._start(claim, alone=False)
 
     def _begin_suspect(self) -> None:
-        if self._suspects and not self._visits and self._w.pool.limit > 0:
+        if self._suspects and not self._visits and min(self._starts_left, self._w.pool.limit) > 0:
             self._suspect_running = True
             self._start(self._suspects.pop(0), alone=True)
 
     def _start(self, claim: Claim, *, alone: bool) -> None:
         attempt = self._attempts.carry_out(claim, alone=alone)
+        self._starts_left -= 1
         task = asyncio.create_task(attempt, name=f"visit {claim.request.id}")
         self._visits[task] = claim
         task.add_done_callback(self._ended)

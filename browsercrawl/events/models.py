@@ -157,12 +157,12 @@ class HostDeferred(Event):
 
 
 class HandlerRaised(Event):
-    """An `on_failed` handler or a sink of the user raised; the request's result stands as it is."""
+    """User code beside the visits raised: `on_failed`, a sink, a gauge. The request's result stands as it is."""
 
     name = "handler.raised"
     level = Level.ERROR
-    request_id: str
     where: str
+    request_id: str | None = None
     message: str
 
 

@@ -280,7 +280,7 @@ class Projection:
         for sink in self._sinks:
             name = type(sink).__qualname__
             if problem := await self._call(sink.close, name):
-                self._emit(HandlerRaised(request_id="", where=f"sink {name}", message=f"while closing: {problem}"))
+                self._emit(HandlerRaised(where=f"sink {name}", message=f"while closing: {problem}"))
         if self._file is not None:
             await asyncio.to_thread(self._file.close)
 

@@ -81,7 +81,7 @@ class Checker:
         if audit.killed:
             self._means.emit(
                 RendererKilled(
-                    renderers=audit.killed, bytes_most=audit.renderer_bytes_most, limit_bytes=self._page_bytes_max
+                    renderers=audit.killed, bytes_most=max(audit.renderers), limit_bytes=self._page_bytes_max
                 )
             )
         self._means.emit(
@@ -93,8 +93,8 @@ class Checker:
                 pages_seen=audit.pages,
                 orphans=audit.orphans,
                 strays=audit.strays,
-                renderers=audit.renderers,
-                renderer_bytes=audit.renderer_bytes,
+                renderers=len(audit.renderers),
+                renderer_bytes=sum(audit.renderers),
                 browser_bytes=audit.browser_bytes,
             )
         )

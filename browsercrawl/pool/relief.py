@@ -21,9 +21,13 @@ LOOK_LIMIT_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spare:
-    """What there is to give back: pages in use and parked, idle contexts, browsers, contexts that could be fresher."""
+    """What there is to give back: pages in use and parked, idle contexts, browsers, contexts that could be fresher.
+
+    `pages_reused` are those in use that have served before.
+    """
 
     pages_open: int
+    pages_reused: int
     pages_parked: int
     contexts_idle: int
     contexts_worn: int
@@ -58,8 +62,10 @@ class Relief:
     def spare(self) -> Spare:
         """Tell what there is."""
         contexts = self._stock.contexts
+        held = [lease for lease in self._leases if lease.state is LeaseState.HELD]
         return Spare(
-            pages_open=sum(lease.state is LeaseState.HELD for lease in self._leases),
+            pages_open=len(held),
+            pages_reused=sum(lease.page_visits > 1 for lease in held),
             pages_parked=sum(len(context.parked) for context in contexts),
             contexts_idle=sum(context.is_idle for context in contexts),
             contexts_worn=sum(not context.is_idle and context.wear.visits > 1 for context in contexts),

@@ -4,7 +4,7 @@ from browsercrawl.pressure.controller import Controller, Decision, Limits, Load,
 from browsercrawl.pressure.costs import Costs, unseen_bytes
 from browsercrawl.pressure.memory import MemoryReading, read_memory
 from browsercrawl.pressure.reading import Reading
-from browsercrawl.pressure.sensors import Finding, Sensors
+from browsercrawl.pressure.sensors import Finding, Gauge, Sensors
 from browsercrawl.pressure.shedding import CRITICAL, Available, Rung, Shed, share_of
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Costs",
     "Decision",
     "Finding",
+    "Gauge",
     "Limits",
     "Load",
     "MemoryReading",

@@ -33,8 +33,8 @@ LOOP_LAG_S = 0.2
 CPU_FULL = 0.95
 """Readings of a machine that is busy all the time are rarely higher."""
 COUNT_SLOW, COUNT_HIGH = 0.8, 0.9
-"""Shares of the limit on open files, or processes, at which growth stops, and pages are given up: a browser that
-starts takes dozens at once."""
+"""Shares of the limit on open files, or processes, or of what a user's gauge measures, at which growth stops, and pages
+are given up: a browser that starts takes dozens of files at once."""
 RELIEF = 0.5
 """Growth goes on when stalls and lateness are below half of what stopped it: they double easily with one more page."""
 SMOOTHING_S = 2.0
@@ -117,6 +117,7 @@ class Signal(Enum):
     OOM_KILL = "oom_kill"
     PSI = "psi"
     CPU = "cpu"
+    GAUGE = "gauge"
     LOOP = "loop"
     FILES = "files"
     PIDS = "pids"
@@ -129,35 +130,20 @@ class Decision:
 
     Attributes:
         limit: pages that may be in use; from 1 to `pages_max` while running, 0 while paused.
+        starts: pages that may start before the next step, also in place of those that end until then: their memory is
+            not back yet. 0 while none is admitted.
         state: paused only while, without a page of ours, one more would make memory critical.
         signal: what keeps the limit from being higher.
-        room_bytes: what pages that start before the next step may be predicted to take in all.
-        is_admitting: False while no page may start beside those in use.
-        is_first_admitted: a page may start if none is in use: it fits, or nothing better is to be waited for.
         is_reusing: False while each visit should get a page that holds no other document.
         shed: what to give up now.
     """
 
     limit: int
+    starts: int
     state: State
     signal: Signal
-    room_bytes: int
-    is_admitting: bool
-    is_first_admitted: bool
     is_reusing: bool
     shed: Shed | None
-
-    def admits(self, cost_bytes: int, *, active: int, promised_bytes: int = 0) -> bool:
-        """Tell whether one more page may start.
-
-        Args:
-            cost_bytes: what it will take, by prediction.
-            active: pages in use now.
-            promised_bytes: predicted cost of the pages that have started since this decision.
-        """
-        if active == 0:
-            return self.is_first_admitted
-        return self.is_admitting and active < self.limit and promised_bytes + cost_bytes <= self.room_bytes
 
 
 class _Level(NamedTuple):
@@ -198,18 +184,19 @@ class Controller:
         self._pause_or_resume(reading.at_s, has_room=has_room, is_idle=load.active == 0)
         is_stuck = load.active == 0 and not has_room
         shed = self._shedder.choose(reading, load.available, is_stuck=is_stuck)
-        room = _room_bytes(reading, load, mark=HIGH)
-        fitting = load.active + max(0, room // max(1, load.cost_bytes))
-        signal = self._move(reading.at_s, load, levels=levels, fitting=fitting)
+        starts = max(0, _room_bytes(reading, load, mark=HIGH) // max(1, load.cost_bytes))
+        signal = self._move(reading.at_s, load, levels=levels, fitting=load.active + starts)
         self._last = reading
         is_running = self._state is State.RUNNING
+        if load.active == 0 and has_room:  # it fits, or nothing better is to be waited for
+            starts = max(1, starts)
+        elif load.active == 0 or not self._shedder.is_admitting:
+            starts = 0
         return Decision(
-            limit=max(1, min(self._window.size, fitting)) if is_running else 0,
+            limit=max(1, min(self._window.size, load.active + starts)) if is_running else 0,
+            starts=starts if is_running else 0,
             state=self._state,
             signal=signal,
-            room_bytes=max(0, room) if is_running else 0,
-            is_admitting=is_running and self._shedder.is_admitting,
-            is_first_admitted=is_running and has_room,
             is_reusing=self._shedder.is_reusing,
             shed=shed,
         )
@@ -235,6 +222,7 @@ class Controller:
             _Level(Signal.LOOP, self._smooth[Signal.LOOP], RELIEF * LOOP_LAG_S, LOOP_LAG_S),
             _Level(Signal.FILES, files, COUNT_SLOW, COUNT_HIGH),
             _Level(Signal.PIDS, pids, COUNT_SLOW, COUNT_HIGH),
+            _Level(Signal.GAUGE, max(reading.gauges.values(), default=0.0), COUNT_SLOW, COUNT_HIGH),
             _Level(Signal.CPU, self._smooth[Signal.CPU], CPU_FULL, math.inf),
         ]
 

@@ -1,6 +1,7 @@
 """What one look at everything under pressure gave: all that the controller knows of the machine."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +23,8 @@ class Reading:
         cpu_cores: how many cores may be used at most, such as 1.5.
         loop_lag_s: the longest the event loop came too late since the last reading.
         open_files: of this process. `open_files_max`: None if unlimited.
+        gauges: what the user's own gauges say, by name: the used share of what each measures.
         pids: processes and threads at the level with the least room for more. `pids_max`: None if unlimited.
-        own_bytes: memory of this process that it shares with no other.
     """
 
     at_s: float
@@ -38,6 +39,6 @@ class Reading:
     loop_lag_s: float = 0.0
     open_files: int = 0
     open_files_max: int | None = None
+    gauges: Mapping[str, float] = field(default_factory=dict)
     pids: int = 0
     pids_max: int | None = None
-    own_bytes: int = 0

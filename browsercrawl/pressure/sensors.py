@@ -4,7 +4,8 @@ Wherever something cannot be read (another system, an older kernel, a container 
 it; no look ever fails.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -19,6 +20,9 @@ from browsercrawl.pressure.memory import Memory
 from browsercrawl.pressure.reading import Reading
 
 _ROOT = Path("/")
+
+Gauge = Callable[[], float]
+"""User code that tells how much of something is used: 0 is nothing, 1 all there is."""
 
 
 class Finding(NamedTuple):
@@ -48,6 +52,7 @@ class Sensors:
 
     Attributes:
         last: what `read` returned last; None before.
+        gauges: the user's own, by name: each returns a used share. One that raises, or returns no number, is dropped.
     """
 
     def __init__(self, *, clock: Clock, memory_limit_bytes: int | None = None, root: Path = _ROOT) -> None:
@@ -63,6 +68,8 @@ class Sensors:
             self._psi_files.insert(0, f"{place.folders[0]}/memory.pressure")
         self._some, self._full = Growth(), Growth()
         self.last: Reading | None = None
+        self.gauges: dict[str, Gauge] = {}
+        self._broken: list[tuple[str, Exception]] = []
 
     async def __aenter__(self) -> Self:
         """Begin to measure the lag of the event loop."""
@@ -93,11 +100,26 @@ class Sensors:
             loop_lag_s=self._lag.take_worst_s(),
             open_files=files.number,
             open_files_max=files.most,
+            gauges=self._measured(),
             pids=pids.number,
             pids_max=pids.most,
-            own_bytes=self._memory.own_bytes(),
         )
         return self.last
+
+    def take_broken(self) -> list[tuple[str, Exception]]:
+        """Return the gauges that were dropped since the last call, and why."""
+        broken, self._broken = self._broken, []
+        return broken
+
+    def _measured(self) -> dict[str, float]:
+        shares: dict[str, float] = {}
+        for name, gauge in list(self.gauges.items()):
+            try:
+                shares[name] = _finite(gauge())
+            except Exception as error:  # noqa: BLE001 - the user's code may raise anything; the crawl goes on without it
+                del self.gauges[name]
+                self._broken.append((name, error))
+        return shares
 
     def where(self) -> Sequence[Finding]:
         """Tell what there is to look at, and where it is read. Never raises."""
@@ -122,6 +144,12 @@ class Sensors:
             if some_s is not None:
                 return file, some_s, full_s
         return "", None, None
+
+
+def _finite(share: float) -> float:
+    if not math.isfinite(share):
+        raise ValueError(f"{share} is no share")
+    return float(share)
 
 
 def _total_s(text: str, name: str) -> float | None:

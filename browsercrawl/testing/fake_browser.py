@@ -131,9 +131,7 @@ class FakeBrowser:
         return Audit(
             contexts=len(self.contexts) + self.behaviour.leaked_contexts,
             pages=sum(1 + page.open_popups for page in self.pages) + self.behaviour.leaked_pages,
-            renderers=len(held),
-            renderer_bytes=sum(held.values()),
-            renderer_bytes_most=max(held.values(), default=0),
+            renderers=tuple(held.values()),
             browser_bytes=self.behaviour.browser_bytes,
             killed=len(greedy),
         )

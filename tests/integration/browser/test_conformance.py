@@ -426,8 +426,8 @@ async def test_audit_counts_what_is_open(case: Case) -> None:
     other = await case.page()
     seen = await case.browser.audit(page_bytes_max=10**10, limit_s=10)
     assert (seen.contexts, seen.pages, seen.orphans, seen.strays, seen.killed) == (2, 3, 0, 0, 0)
-    assert seen.renderers >= 2
-    assert seen.renderer_bytes_most <= seen.renderer_bytes
+    assert len(seen.renderers) >= 2
+    assert min(seen.renderers) > 0
     assert await page.close(limit_s=5)
     assert await other.context.close(limit_s=5)
     seen = await case.browser.audit(page_bytes_max=10**10, limit_s=10)
@@ -441,7 +441,7 @@ async def test_audit_ends_the_page_that_holds_too_much(case: Case) -> None:
     await other.goto(case.url("good"), wait_until="load", load_limit_s=8, limit_s=8)
     seen = await case.browser.audit(page_bytes_max=200_000_000, limit_s=10)
     assert seen.killed == 1
-    assert seen.renderer_bytes_most > 200_000_000
+    assert max(seen.renderers) > 200_000_000
     with pytest.raises(MemoryExceeded):
         await page.snapshot((), limit_s=5)
     assert (await other.snapshot((), limit_s=5)).title == "good"

@@ -8,9 +8,17 @@ import pytest
 from browsercrawl import Crawler, ErrorKind, Outcome, Visit
 from browsercrawl.clock import Clock
 from browsercrawl.crawler import crawler
-from browsercrawl.events import LeaseAcquired, LeaseReleased, LimitChanged, PressureChanged, PressureShed, VisitFailed
+from browsercrawl.events import (
+    HandlerRaised,
+    LeaseAcquired,
+    LeaseReleased,
+    LimitChanged,
+    PressureChanged,
+    PressureShed,
+    VisitFailed,
+)
 from browsercrawl.output import FinishReason
-from browsercrawl.pressure import Reading
+from browsercrawl.pressure import Reading, Sensors
 from browsercrawl.testing.fake_browser import FakePageScript
 
 if TYPE_CHECKING:
@@ -22,11 +30,12 @@ Share = Callable[[float], float]
 """Tells for each second how much of the memory is used."""
 
 
-class ScriptedSensors:
-    """Gives readings by a script in place of the machine's."""
+class ScriptedSensors(Sensors):
+    """Gives memory by a script in place of the machine's."""
 
     def __init__(self, clock: Clock, share: Share) -> None:
-        self._clock = clock
+        super().__init__(clock=clock)
+        self._now = clock.now
         self._share = share
         self._begun = clock.now()
 
@@ -37,9 +46,18 @@ class ScriptedSensors:
         return None
 
     def read(self) -> Reading:
-        at_s = self._clock.now()
+        """Return what the script says, and the gauges."""
+        gauges = super().read().gauges
+        at_s = self._now()
         used_bytes = round(self._share(at_s - self._begun) * LIMIT_BYTES)
-        return Reading(at_s=at_s, memory_used_bytes=used_bytes, memory_limit_bytes=LIMIT_BYTES, memory_source="script")
+        self.last = Reading(
+            at_s=at_s,
+            memory_used_bytes=used_bytes,
+            memory_limit_bytes=LIMIT_BYTES,
+            memory_source="script",
+            gauges=gauges,
+        )
+        return self.last
 
 
 @pytest.fixture
@@ -139,3 +157,48 @@ async def test_crawl_that_waits_too_long_for_memory_ends_early(crawl: "Crawl", m
     assert done.summary.unfinished > 0
     assert "by others" in (done.summary.finish_detail or "")
     assert {result.outcome for result in done.results} == {Outcome.SUCCEEDED}
+
+
+async def test_crawl_gauge_of_the_user_is_full_pages_become_fewer(
+    crawl: "Crawl", memory: Callable[[Share], None]
+) -> None:
+    """What only the user can measure holds the crawl back like memory does, and is told with the other readings."""
+    memory(lambda _: 0.3)
+    crawlers: list[Crawler] = []
+
+    def prepare(crawler: Crawler) -> None:
+        crawlers.append(crawler)
+        clock, begun = crawler._clock, crawler._clock.now()
+
+        @crawler.gauge("licences")
+        def licences() -> float:
+            return 0.95 if 5 < clock.now() - begun < 25 else 0.5
+
+    done = await crawl(lambda _: FakePageScript(load_s=2), [f"{URL}{number}" for number in range(80)], prepare=prepare)
+    assert {result.outcome for result in done.results} == {Outcome.SUCCEEDED}
+    changes = done.told(LimitChanged)
+    assert min(event.limit for event in changes) == 1
+    assert {event.signal for event in changes if event.limit < event.before} == {"gauge"}
+    assert changes[-1].limit > 1
+    assert crawlers[0].pressure().gauges == {"licences": 0.5}
+
+
+async def test_crawl_gauge_that_raises_is_told_once_and_dropped(
+    crawl: "Crawl", memory: Callable[[Share], None]
+) -> None:
+    """A broken gauge holds nothing back, and the log says which it was."""
+    memory(lambda _: 0.3)
+
+    def prepare(crawler: Crawler) -> None:
+        @crawler.gauge("broken")
+        def broken() -> float:
+            raise ZeroDivisionError("no connections")
+
+        @crawler.gauge("odd")
+        def odd() -> float:
+            return float("nan")
+
+    done = await crawl(lambda _: FakePageScript(load_s=2), [f"{URL}{number}" for number in range(20)], prepare=prepare)
+    assert {result.outcome for result in done.results} == {Outcome.SUCCEEDED}
+    assert sorted(event.where for event in done.told(HandlerRaised)) == ["gauge 'broken'", "gauge 'odd'"]
+    assert done.told(LimitChanged) == []

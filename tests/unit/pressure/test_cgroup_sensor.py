@@ -98,7 +98,6 @@ def test_sensors_inside_a_real_cgroup_see_its_limits(group: Group) -> None:
     name = group.folders["memory"].name
     _assert_told(second, name=f"cgroup v{group.version} /{name}")
     assert 55 * MB < second["memory_used_bytes"] - first["memory_used_bytes"] < 90 * MB
-    assert second["own_bytes"] - first["own_bytes"] > 55 * MB
     assert second["cpu_share"] > 0.3  # it was busy for a second, with half a core
     files = {"memory.max", "memory.limit_in_bytes", "cpu.max", "cpu.cfs_quota_us", "pids.max"}
     for what in ("memory limit", "CPU cores", "processes"):

@@ -62,7 +62,7 @@ def test_controller_starts_at_what_was_configured() -> None:
     """The configured number of pages may be in use from the first step on."""
     decision = Bench(start=10).decision
     assert (decision.limit, decision.state, decision.signal) == (10, State.RUNNING, Signal.NONE)
-    assert decision.is_admitting
+    assert decision.starts >= 10
     assert decision.is_reusing
     assert decision.shed is None
     assert Bench(start=3, is_adaptive=True).decision.limit == 3
@@ -73,13 +73,7 @@ def test_controller_memory_is_promised_only_what_fits_is_admitted() -> None:
     bench = Bench(is_obedient=False)
     bench.load = replace(bench.load, active=2, starting_bytes=150, cost_bytes=100)
     decision = bench.step(memory_used_bytes=400)
-    assert decision.room_bytes == HIGH * LIMIT - 400 - 150
-    assert (decision.limit, decision.signal) == (2 + 3, Signal.MEMORY)
-    assert decision.admits(300, active=2)
-    assert not decision.admits(301, active=2)
-    assert decision.admits(100, active=3, promised_bytes=200)
-    assert not decision.admits(101, active=3, promised_bytes=200)
-    assert not decision.admits(1, active=5)
+    assert (decision.limit, decision.starts, decision.signal) == (2 + 3, 3, Signal.MEMORY)
 
 
 def test_controller_page_that_never_fits_it_may_be_tried_alone() -> None:
@@ -87,9 +81,9 @@ def test_controller_page_that_never_fits_it_may_be_tried_alone() -> None:
     bench = Bench(is_obedient=False)
     bench.load = replace(bench.load, active=0, cost_bytes=10 * LIMIT)
     decision = bench.step(memory_used_bytes=int(LOW * LIMIT) - 1)
-    assert decision.limit == 1
-    assert decision.admits(10 * LIMIT, active=0)
-    assert not decision.admits(10 * LIMIT, active=1)
+    assert (decision.limit, decision.starts) == (1, 1)
+    bench.load = replace(bench.load, active=1)
+    assert bench.step(memory_used_bytes=int(LOW * LIMIT) - 1).starts == 0
 
 
 def test_controller_limit_is_unknown_memory_binds_nothing() -> None:
@@ -226,16 +220,16 @@ def test_controller_no_page_fits_crawl_pauses_and_resumes() -> None:
     full = {"memory_used_bytes": CRITICAL * LIMIT}
     first = bench.step(**full)
     assert (first.state, first.limit) == (State.RUNNING, 1)
-    assert not first.admits(50, active=0)
+    assert first.starts == 0
     assert bench.step(PAUSE_AFTER_S - 0.1, **full).state is State.RUNNING
     paused = bench.step(0.1, **full)
     assert (paused.state, paused.limit, paused.signal) == (State.PAUSED, 0, Signal.MEMORY)
-    assert not paused.admits(1, active=0)
+    assert paused.starts == 0
     for _ in range(1000):
         assert bench.step(**full).state is State.PAUSED
     assert bench.step(**QUIET).state is State.PAUSED
     assert bench.step(RESUME_AFTER_S, **QUIET).limit == 1
-    assert bench.decision.admits(50, active=0)
+    assert bench.decision.starts > 0
 
 
 def test_controller_page_is_open_crawl_does_not_pause() -> None:
@@ -263,9 +257,8 @@ def test_controller_memory_is_short_ladder_is_climbed() -> None:
     bench.load = replace(bench.load, active=2, available=Available(pages_open=2, pages_parked=1))
     rungs = [shed.rung for shed in (bench.step(memory_used_bytes=880).shed for _ in range(3)) if shed]
     assert rungs == [Rung.STOP_ADMITTING, Rung.STOP_REUSING, Rung.CLOSE_PARKED]
-    assert not bench.decision.is_admitting
+    assert bench.decision.starts == 0
     assert not bench.decision.is_reusing
-    assert not bench.decision.admits(1, active=1)
 
 
 def test_controller_same_moment_twice_nothing_breaks() -> None:
