@@ -21,7 +21,7 @@ from browsercrawl.browser.driver import Driver, refuse_unsupported
 from browsercrawl.browser.force import Kills
 from browsercrawl.browser.processes import ExitWatch, raise_file_limit
 from browsercrawl.browser.renderers import Renderers
-from browsercrawl.browser.switches import command_line
+from browsercrawl.browser.switches import CommandLine, command_line
 from browsercrawl.config import BrowserConfig
 from browsercrawl.errors import BrowserCrashed, ConfigError, LaunchFailed
 from browsercrawl.events import Emit, SandboxUnavailable
@@ -216,34 +216,36 @@ class PlaywrightBrowser:
         return gone
 
 
-def launcher(config: BrowserConfig, emit: Emit) -> LaunchBrowser:
+def launcher(config: BrowserConfig, emit: Emit, *, memory_bytes: int | None = None) -> LaunchBrowser:
     """Return what launches a browser of this configuration, again and again.
 
     Args:
         config: which browser, and how.
         emit: takes `SandboxUnavailable`.
+        memory_bytes: what may be used here, if that is less than the machine has.
     """
 
     async def launch() -> BrowserPort:
-        return await _launch(config, emit)
+        return await _launch(config, emit, memory_bytes=memory_bytes)
 
     return launch
 
 
-async def _launch(config: BrowserConfig, emit: Emit) -> PlaywrightBrowser:
+async def _launch(config: BrowserConfig, emit: Emit, *, memory_bytes: int | None) -> PlaywrightBrowser:
     refuse_unsupported()
     raise_file_limit()
+    line = command_line(config, memory_bytes=memory_bytes)
     binary = find_browser(config)
     deadline = time.monotonic() + config.launch_limit_s
     why_not = _why_no_sandbox(config)
     if not why_not:
         try:
-            return await _start(config, binary, sandbox="", deadline=deadline)
+            return await _start(config, binary, line=line, sandbox="", deadline=deadline)
         except LaunchFailed as error:
             if config.sandbox == "require":
                 raise
             why_not = str(error)
-    browser = await _start(config, binary, sandbox=why_not, deadline=deadline)
+    browser = await _start(config, binary, line=line, sandbox=why_not, deadline=deadline)
     if config.sandbox == "auto":
         remedy = "run as an ordinary user where user namespaces are allowed, or set browser.sandbox to 'off'"
         emit(SandboxUnavailable(reason=why_not, remedy=remedy))
@@ -261,9 +263,11 @@ def _why_no_sandbox(config: BrowserConfig) -> str:
     return ""
 
 
-async def _start(config: BrowserConfig, binary: BrowserBinary, *, sandbox: str, deadline: float) -> PlaywrightBrowser:
+async def _start(
+    config: BrowserConfig, binary: BrowserBinary, *, line: CommandLine, sandbox: str, deadline: float
+) -> PlaywrightBrowser:
     """Start a driver and a browser, or leave nothing behind. `sandbox`: why it is off; empty: it is on."""
-    options = _launch_options(config, binary, sandboxed=not sandbox)
+    options = _launch_options(config, binary, line=line, sandboxed=not sandbox)
     driver = Driver()
     try:
         return await _start_with(driver, config, options, sandbox=sandbox, deadline=deadline)
@@ -305,8 +309,9 @@ async def _browser_pid(session: CDPSession, calls: Calls, *, limit_s: float) -> 
     return next(int(process["id"]) for process in answer["processInfo"] if process["type"] == "browser")
 
 
-def _launch_options(config: BrowserConfig, binary: BrowserBinary, *, sandboxed: bool) -> dict[str, Any]:
-    line = command_line(config)
+def _launch_options(
+    config: BrowserConfig, binary: BrowserBinary, *, line: CommandLine, sandboxed: bool
+) -> dict[str, Any]:
     options = {k: v for k, v in config.launch_options.items() if k not in {"args", "ignore_default_args"}}
     for name in _OWNED_OPTIONS & options.keys():
         raise ConfigError(f"launch option {name} is set by the engine; use the field of `browser` made for it")

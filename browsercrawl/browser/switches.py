@@ -7,6 +7,7 @@ driver whose source does not look as expected is refused rather than started wit
 
 import os
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -17,8 +18,16 @@ from browsercrawl.config import BrowserConfig
 from browsercrawl.errors import ConfigError, LaunchFailed
 
 _SHM_BYTES_MIN = 512_000_000
-_RENDERERS_MAX = 200
-"""Chromium's own limit comes from the host's memory, 3 to 82, and then pages share renderers: with it, their fates."""
+_SHM_MEMORY_MIN = 2_000_000_000
+"""Shared memory counts against a container's limit and cannot be taken back; a file in its place is written out."""
+_RENDERERS_MIN, _RENDERERS_MAX = 8, 200
+_RENDERER_BYTES = 30_000_000
+"""Of an all but empty one. Chromium's own limit comes from the machine's memory, 3 to 82 renderers, and beyond it pages
+share some: with them, their fates. Here as many are allowed as could be open; what is left to share are many frames."""
+_HEAP_SHARE = 0.75
+"""Of the memory limit, for one page's scripts: more would be the whole container's end, at less they collect garbage
+sooner. V8 measures the machine, and allows 4 GB."""
+_HEAP_BYTES_MAX = 4_000_000_000
 
 _DISABLED_FEATURES = ("RenderDocument",)
 """With RenderDocument every navigation makes a new frame host: dearer, and `page.close()` may hang."""
@@ -64,11 +73,13 @@ class CommandLine:
     ignored: tuple[str, ...]
 
 
-def command_line(config: BrowserConfig) -> CommandLine:
+def command_line(config: BrowserConfig, *, memory_bytes: int | None = None) -> CommandLine:
     """Merge Playwright's switches, ours and the user's.
 
     Args:
         config: `launch_options` may hold `args` and a list of `ignore_default_args`.
+        memory_bytes: what the browser and all else beside it may use, which Chromium does not see: it looks at the
+            machine. None: it is right.
 
     Raises:
         ConfigError: a switch of the user's is one that the engine sets, or no switch at all.
@@ -80,6 +91,9 @@ def command_line(config: BrowserConfig) -> CommandLine:
     ignored: list[str] = [default for default in defaults if _name(default) in dropped]
     wanted: dict[str, str | None] = {}
     values: dict[str, list[str]] = {"--disable-features": list(_DISABLED_FEATURES)}
+    memory_bytes = memory_bytes or sys.maxsize
+    if (heap_bytes := int(_HEAP_SHARE * memory_bytes)) < _HEAP_BYTES_MAX:
+        values["--js-flags"] = [f"--max-old-space-size={heap_bytes >> 20}"]
     for switch in users:
         name, value = _name(switch), _value(switch)
         if name in _MERGED:
@@ -96,10 +110,11 @@ def command_line(config: BrowserConfig) -> CommandLine:
         elif name in wanted or name in _UNWANTED:
             ignored.append(default)
     _refuse_contradiction(values)
-    if _shm_bytes() >= _SHM_BYTES_MIN:
+    if _shm_bytes() >= _SHM_BYTES_MIN and memory_bytes >= _SHM_MEMORY_MIN:
         ignored.append("--disable-dev-shm-usage")
     wanted.update({name: _MERGED[name].join(parts) for name, parts in values.items()})
-    wanted["--renderer-process-limit"] = str(_RENDERERS_MAX)
+    renderers = min(max(memory_bytes // _RENDERER_BYTES, _RENDERERS_MIN), _RENDERERS_MAX)
+    wanted["--renderer-process-limit"] = str(renderers)
     wanted["--force-webrtc-ip-handling-policy"] = "disable_non_proxied_udp" if config.proxy else "default"
     if not config.proxy:
         del wanted["--force-webrtc-ip-handling-policy"]

@@ -41,6 +41,20 @@ def test_command_line_merges_lists_and_replaces_values() -> None:
     assert set(line.ignored) <= set(playwright_switches())
 
 
+def test_command_line_is_told_the_memory_that_there_is() -> None:
+    """Renderers and scripts are bounded by what the container gives; the user's own wish for scripts comes last."""
+    mib = 2**20
+    small = command_line(_with("--js-flags=--expose-gc"), memory_bytes=1024 * mib)
+    assert "--js-flags=--max-old-space-size=768 --expose-gc" in small.args
+    assert "--renderer-process-limit=35" in small.args
+    assert "--disable-dev-shm-usage" not in small.ignored
+    assert "--renderer-process-limit=8" in command_line(_with(), memory_bytes=64 * mib).args
+    large = command_line(_with())
+    assert "--renderer-process-limit=200" in large.args
+    assert not any(arg.startswith("--js-flags") for arg in large.args)
+    assert command_line(_with(), memory_bytes=64_000 * mib) == large
+
+
 @pytest.mark.parametrize(
     "switch",
     [
