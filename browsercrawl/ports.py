@@ -5,7 +5,7 @@ The rules for every call: it takes a limit in seconds, it returns or raises with
 the browser, the renderer or the driver is stopped, and it raises only errors of `browsercrawl.errors`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -385,6 +385,16 @@ class BrowserPort(Protocol):
         Raises:
             CallTimeout: the browser does not answer.
             BrowserCrashed: it is gone.
+        """
+
+    def kill_heaviest(self, error: Callable[[], BrowsercrawlError]) -> bool:
+        """Kill the renderer that holds most, at once, without asking the browser.
+
+        Args:
+            error: makes what the calls of its pages raise then.
+
+        Returns:
+            Whether there was one.
         """
 
     async def trim(self, *, limit_s: float) -> bool:

@@ -21,6 +21,7 @@ from browsercrawl.browser.force import kill
 from browsercrawl.browser.page import PlaywrightPage
 from browsercrawl.browser.processes import children_of
 from browsercrawl.browser.renderers import Renderer, own_bytes
+from browsercrawl.errors import BrowsercrawlError
 from browsercrawl.ports import Audit
 
 ORPHAN_LOOKS = 30
@@ -112,6 +113,18 @@ class Auditor:
         """Have all processes of the browser do what they do when memory is short. Returns whether it was heard."""
         telling = self._session.send("Memory.simulatePressureNotification", {"level": "critical"})
         return await self._link.calls.settled(telling, limit_s=limit_s)
+
+    def kill_heaviest(self, error: Callable[[], BrowsercrawlError]) -> bool:
+        """Kill the renderer that holds most; its pages end with this error. Returns whether there was one.
+
+        Asks only the kernel, and takes some milliseconds: the browser may be as slow as everything else.
+        """
+        family = [] if self._driver_pid is None else children_of(self._driver_pid)
+        heaviest = max((each for each in family if _is_renderer(each)), key=own_bytes, default=None)
+        if heaviest is not None:
+            self._link.kills.give_up(error)
+            kill(heaviest)
+        return heaviest is not None
 
     async def _send(self, method: str, params: dict[str, Any] | None = None, *, limit_s: float) -> dict[str, Any]:
         return await self._link.calls.run(self._session.send(method, params), limit_s=limit_s)

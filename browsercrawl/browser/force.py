@@ -35,6 +35,8 @@ _KILLS_MAX = 64
 class _Kill:
     """One renderer that was killed: when, for whose sake, and how much it held if that was the reason.
 
+    With `error` all pages in it end with that, whoever they are.
+
     Attributes:
         aims: the pages it was meant for, as far as they are in it.
     """
@@ -42,6 +44,7 @@ class _Kill:
     at: float
     aims: Collection["PlaywrightPage"]
     held: str = ""
+    error: Callable[[], BrowsercrawlError] | None = None
 
     @property
     def is_shared(self) -> bool:
@@ -64,11 +67,17 @@ class Kills:
         """
         self._kills.append(_Kill(time.monotonic(), aims, held))
 
+    def give_up(self, error: Callable[[], BrowsercrawlError]) -> None:
+        """Note, just before it is done, that a renderer is killed for the others' sake; its pages end with this."""
+        self._kills.append(_Kill(time.monotonic(), (), error=error))
+
     def fate(self, page: "PlaywrightPage") -> Callable[[], BrowsercrawlError]:
         """Return what makes the error of a page whose renderer has just died."""
         since = time.monotonic() - _MOMENT_S
         recent = [kill for kill in reversed(self._kills) if kill.at >= since]
         mine = next((kill for kill in recent if page in kill.aims), None)
+        if mine is None and recent and recent[0].error is not None:
+            return recent[0].error
         if mine is not None and mine.held:
             if mine.is_shared:
                 return partial(PageCrashed, f"its renderer, with {len(mine.aims)} pages in it, held {mine.held}")

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from browsercrawl.browser.processes import ExitWatch, raise_file_limit
 from browsercrawl.browser.renderers import Renderers
 from browsercrawl.browser.switches import CommandLine, command_line
 from browsercrawl.config import BrowserConfig
-from browsercrawl.errors import BrowserCrashed, ConfigError, LaunchFailed
+from browsercrawl.errors import BrowserCrashed, BrowsercrawlError, ConfigError, LaunchFailed
 from browsercrawl.events import Emit, SandboxUnavailable
 from browsercrawl.ports import Audit, BrowserFacts, BrowserPort, ContextOptions, LaunchBrowser
 
@@ -168,6 +168,11 @@ class PlaywrightBrowser:
             )
         except (TimeoutError, PlaywrightError) as error:
             raise translate(error, "asking the browser what it has open", gone=self._gone) from error
+
+    def kill_heaviest(self, error: Callable[[], BrowsercrawlError]) -> bool:
+        """Kill the renderer that holds most."""
+        assert self._auditor is not None  # prepare() is part of every launch
+        return self._lost is None and self._auditor.kill_heaviest(error)
 
     async def trim(self, *, limit_s: float) -> bool:
         """Ask all its processes to drop caches and collect garbage."""

@@ -1,7 +1,9 @@
 """The governor: reads the sensors, asks the controller, and has what it decides done, four times a second."""
 
+import asyncio
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.dispatcher import Dispatcher, Wiring
@@ -11,7 +13,8 @@ from browsercrawl.frontier import Claim
 from browsercrawl.output import FinishReason
 from browsercrawl.ports import Audit
 from browsercrawl.pressure import (
-    CRITICAL,
+    AHEAD_FROM,
+    GROWTH_S,
     Available,
     Controller,
     Costs,
@@ -30,14 +33,22 @@ from browsercrawl.pressure import (
 from browsercrawl.redaction import redact_text
 from browsercrawl.request import Request
 
-TICK_S = 0.25
-"""Half of what a page needs to grow by 100 MB; a look takes 0.3 ms."""
+SHORT_S = 0.05
+"""At the earliest where a visit has ended and another waits to start: by then some of its memory is back."""
 TELL_EVERY_S = 1.0
 """Where memory decides, the limit moves with each visit; not every step is worth a line."""
 PAUSE_MAX_S = 600.0
 """A crawl that has waited so long for memory that others hold ends; it can be resumed."""
-LOOKS_MIN = 4
-"""Until pages were looked at so often, one is taken to cost twice what is expected: a guess must not be the end."""
+LOOK_EVERY_S = 0.5
+"""While memory binds; at each tick while it is not known what pages cost; else every 2 s, as the pool looks anyway."""
+LOOKS_MIN, VISITS_MIN = 4, 8
+"""Until pages were looked at so often, and so many have ended, one is taken to cost twice what is expected: a guess, or
+the sight of pages that have only begun, must not be the end."""
+RECENT = 0.8
+"""Of the pages that were in use, at each step: so many may still be in a renderer that they shared."""
+DURATIONS_WEIGHT = 0.1
+DURATIONS = 1.5
+"""A page grows while it is visited: it may for so many times as long as visits take on average."""
 
 
 class Governor:
@@ -68,11 +79,15 @@ class Governor:
         self._sensors = sensors
         self._emit = wiring.emit
         self._on_limit = on_limit
-        self._costs = _Costs()
+        self._costs = _Costs(shares=config.browser.process_per_site)
         self._begun: dict[str, float] = {}
         """When each request that is being visited was first seen here."""
         self._finished = wiring.frontier.counts().finished  # by earlier processes
         self._seen: Audit | None = None
+        self._looked_at = -math.inf
+        self._recent = 0.0
+        self._next_s = 0.0
+        self._memory_binds = False
         self._state, self._signal = State.RUNNING, Signal.NONE
         self._paused_at = wiring.clock.now()
         self._told_limit, self._told_at = start, -math.inf
@@ -83,11 +98,39 @@ class Governor:
         """Govern until cancelled."""
         async with self._sensors:
             while True:
-                await self._w.clock.sleep(TICK_S)
+                await self._pause()
                 reading = self._sensors.read()
-                if self._dispatcher.active == 1 and share_of(reading) >= CRITICAL:
-                    await self._pool.relief.look()  # is that one page to blame?
+                if self._wants_look(reading):
+                    self._looked_at = reading.at_s
+                    await self._pool.relief.look()
                 self._step(reading, queued=self._w.frontier.counts().queued)
+
+    async def _pause(self) -> None:
+        """Wait until the next step is due, or until it is worth a look whether another page fits."""
+        await self._w.clock.sleep(min(SHORT_S, self._next_s))
+        if self._is_guessing or self._next_s <= SHORT_S:
+            return
+        timer = asyncio.ensure_future(self._w.clock.sleep(self._next_s - SHORT_S))
+        short = asyncio.ensure_future(self._dispatcher.is_short.wait())
+        try:
+            await asyncio.wait({timer, short}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            short.cancel()
+            await asyncio.wait({timer, short})
+
+    def _wants_look(self, reading: Reading) -> bool:
+        """Tell whether it matters now how large the renderers are."""
+        age_s = reading.at_s - self._looked_at
+        claims = self._dispatcher.claims
+        if len(claims) == 1 and claims[0].stalls > 0 and share_of(reading) >= AHEAD_FROM:  # is that page to blame?
+            return age_s >= SHORT_S
+        return bool(claims) and self._memory_binds and (self._is_guessing or age_s >= LOOK_EVERY_S)
+
+    @property
+    def _is_guessing(self) -> bool:
+        """Memory binds, by what pages are taken to cost."""
+        return self._memory_binds and not self._costs.is_known
 
     def _step(self, reading: Reading, *, queued: int) -> None:
         """Decide, and do it."""
@@ -102,22 +145,27 @@ class Governor:
     def _load(self, reading: Reading, claims: list[Claim], *, queued: int) -> Load:
         """Describe what the crawl does now, and learn from it."""
         now, size = reading.at_s, self._pool.size_max
-        self._begun = {claim.request.id: self._begun.get(claim.request.id, now) for claim in claims}
+        begun, self._begun = self._begun, {each.request.id: self._begun.get(each.request.id, now) for each in claims}
+        self._recent = max(len(claims), RECENT * self._recent)
+        for ended_id in begun.keys() - self._begun.keys():
+            self._costs.note_duration(now - begun[ended_id], pages=len(begun))
         finished = self._w.frontier.counts().finished
         ended, self._finished = finished - self._finished, finished
+        self._costs.visits += max(0, ended)
         spare = self._pool.relief.spare()
         audit = self._pool.relief.seen
         self._costs.is_reused = spare.pages_reused > 0
         if audit is not None and audit is not self._seen and claims:
             self._seen = audit
-            self._costs.learn([claim.request for claim in claims], audit.renderers)
+            self._costs.learn([claim.request for claim in claims], audit.renderers, pages=round(self._recent))
         alone = claims[0] if len(claims) == 1 else None
         return Load(
             active=len(claims),
             wanted=min(queued, size),
             finished=max(0, ended),
             starting_bytes=sum(
-                self._costs.unseen(claim.request, age_s=now - self._begun[claim.request.id]) for claim in claims
+                self._costs.unseen(claim.request, age_s=now - self._begun[claim.request.id], pages=len(claims))
+                for claim in claims
             ),
             cost_bytes=self._costs.of_next(claim.request for claim in claims),
             pages_max=size,
@@ -137,6 +185,8 @@ class Governor:
         limit = decision.limit
         self._pool.resize(limit, reuses=decision.is_reusing)
         self._dispatcher.admit(decision.starts)
+        self._memory_binds = decision.signal is Signal.MEMORY
+        self._next_s = decision.next_s
         is_due = reading.at_s - self._told_at >= TELL_EVERY_S
         if limit != self._told_limit and (is_due or not limit or not self._told_limit):
             self._emit(LimitChanged(limit=limit, before=self._told_limit, signal=decision.signal.value))
@@ -171,12 +221,12 @@ class Governor:
                 relief.hibernate_idle()
             case Rung.RECYCLE_FATTEST:
                 relief.recycle_fattest()
-            case Rung.PUT_BACK_NEWEST:
-                relief.put_back_newest(MemoryShort(f"memory ran short ({_used(reading)}): the newest page goes"))
+            case Rung.PUT_BACK_HEAVIEST:
+                words = f"memory ran short ({_used(reading)}): the largest page goes"
+                relief.give_up_heaviest(partial(MemoryShort, words))
             case Rung.FAIL_ALONE:
-                relief.put_back_newest(
-                    MemoryExceeded(f"even alone it needs more memory than there is ({_used(reading)})")
-                )
+                words = f"even alone it needs more memory than there is ({_used(reading)})"
+                relief.give_up_heaviest(partial(MemoryExceeded, words))
             case Rung.STOP_ADMITTING | Rung.STOP_REUSING:
                 pass  # the decision says so
 
@@ -188,36 +238,57 @@ class _Costs:
     has a renderer of its own, that does not matter: each size is one of theirs. Otherwise hosts get their shares of the
     total, and each size counts for pages of hosts that are not known yet.
 
+    Args:
+        shares: several pages live in one renderer.
+
     Attributes:
         is_reused: pages in use held other documents before.
+        visits: that have ended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, shares: bool) -> None:
+        self._shares = shares
         self.is_reused = False
+        self.visits = 0
         self._each = Costs()
         """Of one page: what hardly one exceeds."""
         self._mean = Costs()
         """Of one of many: some are large, some small, some have only begun."""
-        self._looks = 0
+        self._looks = self._ended = 0
+        self._share_s = 0.0
 
-    def learn(self, requests: Sequence[Request], renderers: Iterable[int]) -> None:
-        """Learn from one look, with these pages in use."""
+    def note_duration(self, visit_s: float, *, pages: int) -> None:
+        """A visit has ended that took so long, beside others."""
+        self._ended += 1
+        self._share_s += max(DURATIONS_WEIGHT, 1 / self._ended) * (visit_s / pages - self._share_s)
+
+    def learn(self, requests: Sequence[Request], renderers: Iterable[int], *, pages: int) -> None:
+        """Learn from one look.
+
+        Args:
+            requests: of the pages in use.
+            renderers: the size of each.
+            pages: so many may be in them: what has just ended has not gone yet.
+        """
         self._looks += 1
         sizes = sorted(renderers, reverse=True)[: len(requests)]  # the others' pages are parked
         total = sum(sizes)
-        keys = {_keys(request) for request in requests}
-        for each in keys:
-            self._mean.observe(each, total // len(requests), is_reused=self.is_reused)
-        if len(keys) > 1:
+        mean = total // (pages if self._shares else len(requests))
+        kinds = {_keys(request) for request in requests}
+        for keys in kinds:
+            self._mean.observe(keys, mean, is_reused=self.is_reused)
+        if len(kinds) > 1:
             for costs in (self._mean, self._each):
                 costs.observe_total([_keys(request)[0] for request in requests], base_bytes=0, total_bytes=total)
-        shared = len(sizes) < len(requests)  # several pages in one renderer: nothing is known of each
-        for size in [total // len(requests)] if shared else sizes:
-            self._each.observe(keys.pop() if len(keys) == 1 else (), size, is_reused=self.is_reused)
+        for size in [mean] if self._shares else sizes:
+            self._each.observe(next(iter(kinds)) if len(kinds) == 1 else (), size, is_reused=self.is_reused)
 
-    def unseen(self, request: Request, *, age_s: float) -> int:
-        """Return what a page in use will still take."""
-        return unseen_bytes(self._factor * self._mean.predict(_keys(request), is_reused=self.is_reused), age_s=age_s)
+    def unseen(self, request: Request, *, age_s: float, pages: int) -> int:
+        """Return what one of so many pages in use will still take."""
+        # They share the cores: beside twice as many a page grows for twice as long.
+        growth_s = min(GROWTH_S, DURATIONS * self._share_s * pages) if self.is_known else GROWTH_S
+        cost_bytes = self._factor * self._mean.predict(_keys(request), is_reused=self.is_reused)
+        return unseen_bytes(cost_bytes, age_s=age_s, growth_s=max(SHORT_S, growth_s))
 
     def of_next(self, requests: Iterable[Request]) -> int:
         """Return what one more page beside these will hardly exceed: it may be any host's."""
@@ -225,8 +296,13 @@ class _Costs:
         return self._factor * max(self._each.predict(keys, is_reused=self.is_reused) for keys in known)
 
     @property
+    def is_known(self) -> bool:
+        """Enough was seen for it to be believed."""
+        return self._looks >= LOOKS_MIN and self.visits >= VISITS_MIN
+
+    @property
     def _factor(self) -> int:
-        return 1 if self._looks >= LOOKS_MIN else 2
+        return 1 if self.is_known else 2
 
 
 def _keys(request: Request) -> tuple[str, ...]:

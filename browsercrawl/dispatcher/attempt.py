@@ -359,9 +359,7 @@ class Attempts:
 
 
 def _loss(request: Request, lease: Lease) -> BrowsercrawlError | None:
-    """Tell whether a lease's page was given up, or went down with its browser or context, as far as that is known."""
-    if lease.shed is not None:
-        return lease.shed
+    """Tell whether a lease's page went down with its browser or context, as far as that is known."""
     if lease.lost is not None:
         return BrowserCrashed(f"{shown(request.url)}: the browser was lost: {lease.lost}")
     if lease.is_context_gone:

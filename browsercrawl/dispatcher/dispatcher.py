@@ -50,7 +50,11 @@ CLAIM_S = 14_400.0
 
 
 class Dispatcher:
-    """Runs one crawl: feeds, claims, visits, settles, until nothing is open or it is told to stop."""
+    """Runs one crawl: feeds, claims, visits, settles, until nothing is open or it is told to stop.
+
+    Attributes:
+        is_short: set while more pages could be in use if more visits might start.
+    """
 
     def __init__(self, wiring: Wiring, config: CrawlerConfig) -> None:
         self._w = wiring
@@ -72,6 +76,7 @@ class Dispatcher:
         self._inputs = count(1)
         self._parked = 0
         self._starts_left = sys.maxsize
+        self.is_short = asyncio.Event()
 
     @property
     def active(self) -> int:
@@ -126,6 +131,7 @@ class Dispatcher:
         """Let so many more visits start, and no further one before the next call; without any call, no bound."""
         is_more = starts > self._starts_left
         self._starts_left = starts
+        self.is_short.clear()
         if is_more:
             self.wake()
 
@@ -262,7 +268,10 @@ class Dispatcher:
     def _room(self) -> int:
         if self._suspects or self._suspect_running or not self._w.sink.has_room():
             return 0
-        return min(self._starts_left, self._w.pool.limit - len(self._visits))
+        room = self._w.pool.limit - len(self._visits)
+        if self._starts_left <= 0 < room:
+            self.is_short.set()
+        return min(self._starts_left, room)
 
     def _is_done(self, ready_in_s: float | None) -> bool:
         if self._visits:

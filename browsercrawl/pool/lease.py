@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from browsercrawl.errors import BrowsercrawlError, InternalError
+from browsercrawl.errors import InternalError
 from browsercrawl.pool.lifecycle import LeaseState, moved
 from browsercrawl.ports import ContextOptions, PagePort
 
@@ -22,19 +22,17 @@ class Lease:
         session: key of the session it was acquired for.
         state: where it is in its life.
         lost: why its page died under it (browser, context or pool gone); None while all is well.
-        shed: the error its visit ends with, because its page was given up for want of memory; None while all is well.
         asked_at: when it was asked for, on the pool's clock.
         held_from: when the page was handed out; None before.
     """
 
-    __slots__ = ("_give_back", "asked_at", "context", "held_from", "id", "lost", "pooled", "session", "shed", "state")
+    __slots__ = ("_give_back", "asked_at", "context", "held_from", "id", "lost", "pooled", "session", "state")
 
     def __init__(self, lease_id: int, session: str, *, asked_at: float, give_back: GiveBack) -> None:
         self.id = lease_id
         self.session = session
         self.state = LeaseState.ACQUIRING
         self.lost: str | None = None
-        self.shed: BrowsercrawlError | None = None
         self.asked_at = asked_at
         self.held_from: float | None = None
         self.context: PooledContext | None = None

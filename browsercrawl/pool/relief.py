@@ -1,7 +1,7 @@
 """Giving memory back: what the pool can do without, one step at a time, cheapest first. Who asks decides when."""
 
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -15,8 +15,7 @@ from browsercrawl.pool.upkeep import Upkeep
 from browsercrawl.ports import Audit
 
 TRIM_LIMIT_S = 2.0
-CRASH_LIMIT_S = 1.0
-LOOK_LIMIT_S = 1.0
+LOOK_LIMIT_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,12 +94,6 @@ class Relief:
         if used:
             self._upkeep.recycle(max(used, key=lambda context: context.wear.visits), "memory ran short")
 
-    def put_back_newest(self, error: BrowsercrawlError) -> bool:
-        """Crash the page that was lent last, and have its visit end with this error. Returns whether there was one."""
-        held = [lease for lease in self._leases if lease.state is LeaseState.HELD and lease.shed is None]
-        if not held:
-            return False
-        newest = max(held, key=lambda lease: lease.held_from or 0.0)
-        newest.shed = error
-        self._means.tasks.spawn(newest.page.crash(limit_s=CRASH_LIMIT_S), f"pool: crash page of lease {newest.id}")
-        return True
+    def give_up_heaviest(self, error: Callable[[], BrowsercrawlError]) -> bool:
+        """Kill the renderer that holds most; visits in it end with this error. Returns whether there was one."""
+        return any(unit.browser.kill_heaviest(error) for unit in self._supervisor.units)

@@ -37,16 +37,17 @@ _DEVIATIONS = 2.0
 _DEVIATION_WEIGHT = 0.1
 
 
-def unseen_bytes(cost_bytes: int, *, age_s: float) -> int:
+def unseen_bytes(cost_bytes: int, *, age_s: float, growth_s: float = GROWTH_S) -> int:
     """Return what a page that should cost so much has not taken yet.
 
-    Holds for pages that grow at least evenly over `GROWTH_S`; the sum over all pages in use is `Load.starting_bytes`.
+    Holds for pages that grow at least evenly; the sum over all pages in use is `Load.starting_bytes`.
 
     Args:
         cost_bytes: what was predicted at its start.
         age_s: seconds since then.
+        growth_s: how long pages grow, above 0.
     """
-    return round(cost_bytes * min(1.0, max(0.0, 1.0 - age_s / GROWTH_S)))
+    return round(cost_bytes * min(1.0, max(0.0, 1.0 - age_s / growth_s)))
 
 
 @dataclass(slots=True)

@@ -21,7 +21,7 @@ class Rung(Enum):
     DROP_CACHES = "drop_caches"
     HIBERNATE_IDLE = "hibernate_idle"
     RECYCLE_FATTEST = "recycle_fattest"
-    PUT_BACK_NEWEST = "put_back_newest"
+    PUT_BACK_HEAVIEST = "put_back_heaviest"
     FAIL_ALONE = "fail_alone"
 
 
@@ -44,7 +44,7 @@ THRESHOLDS = {
     Rung.DROP_CACHES: 0.89,  # collecting garbage costs every page some 100 ms
     Rung.HIBERNATE_IDLE: 0.90,  # the session's next visit opens its context anew
     Rung.RECYCLE_FATTEST: 0.91,  # costs a launch, and what is open in it has to end first
-    Rung.PUT_BACK_NEWEST: CRITICAL,  # loses work: half a visit
+    Rung.PUT_BACK_HEAVIEST: CRITICAL,  # loses work: half a visit
     Rung.FAIL_ALONE: CRITICAL,
 }
 """The share of the limit from which on a rung may be taken."""
@@ -56,7 +56,7 @@ COOL_DOWNS_S = {
     Rung.DROP_CACHES: 10.0,  # what was dropped has to grow again before dropping it gains anything
     Rung.HIBERNATE_IDLE: 2.0,  # saving its state takes up to a second, closing another one
     Rung.RECYCLE_FATTEST: 10.0,  # a browser drains and launches for seconds, and meanwhile holds more, not less
-    Rung.PUT_BACK_NEWEST: 1.0,  # a killed renderer's memory is back within a second
+    Rung.PUT_BACK_HEAVIEST: 1.0,  # a killed renderer's memory is back within a second
     Rung.FAIL_ALONE: 1.0,
 }
 """How long a rung is given to show its effect before it is taken again, in seconds."""
@@ -66,7 +66,7 @@ EMERGENCY_COOL_DOWN_S = 0.2
 
 _STATES = (Rung.STOP_ADMITTING, Rung.STOP_REUSING)
 _STOCK = (Rung.CLOSE_PARKED, Rung.DROP_CACHES, Rung.HIBERNATE_IDLE, Rung.RECYCLE_FATTEST)
-_PAGE_GOES = (Rung.PUT_BACK_NEWEST, Rung.FAIL_ALONE)
+_PAGE_GOES = (Rung.PUT_BACK_HEAVIEST, Rung.FAIL_ALONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +185,7 @@ class Shedder:
             Rung.DROP_CACHES: available.browsers > 0,
             Rung.HIBERNATE_IDLE: available.contexts_idle > 0,
             Rung.RECYCLE_FATTEST: available.is_recyclable,
-            Rung.PUT_BACK_NEWEST: available.pages_open > 0 and not is_to_blame,
+            Rung.PUT_BACK_HEAVIEST: available.pages_open > 0 and not is_to_blame,
             Rung.FAIL_ALONE: is_to_blame,
         }[rung]
 

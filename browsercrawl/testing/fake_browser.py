@@ -21,7 +21,7 @@ Example:
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -127,7 +127,7 @@ class FakeBrowser:
         held = {page: page.held_bytes for page in self.pages if not page.crashed}
         greedy = [page for page in held if held[page] > page_bytes_max]
         for page in greedy:
-            page.die(MemoryExceeded)
+            page.die(lambda: MemoryExceeded("the renderer held too much"))
         return Audit(
             contexts=len(self.contexts) + self.behaviour.leaked_contexts,
             pages=sum(1 + page.open_popups for page in self.pages) + self.behaviour.leaked_pages,
@@ -135,6 +135,13 @@ class FakeBrowser:
             browser_bytes=self.behaviour.browser_bytes,
             killed=len(greedy),
         )
+
+    def kill_heaviest(self, error: Callable[[], BrowsercrawlError]) -> bool:
+        """Let the page die that holds most."""
+        held = {page: page.held_bytes for page in self.pages if not page.crashed}
+        if held:
+            max(held, key=held.__getitem__).die(error)
+        return bool(held)
 
     async def trim(self, *, limit_s: float) -> bool:
         """Count it."""

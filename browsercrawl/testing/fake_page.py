@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from browsercrawl.errors import (
@@ -50,7 +50,7 @@ class FakePage:
         self._script = BLANK
         self._hung = False
         self._unfit: str | None = None
-        self._death: type[BrowsercrawlError] | None = None
+        self._death: Callable[[], BrowsercrawlError] | None = None
         """What its calls raise since the renderer died."""
         self._closed = False
         self._visiting = False
@@ -303,9 +303,9 @@ class FakePage:
         self._browser.pages.discard(self)
         self._stir("closed")
 
-    def die(self, error: type[BrowsercrawlError] = PageCrashed) -> None:
-        """Let the renderer die now; calls raise this error from then on."""
-        self._death = self._death or error
+    def die(self, error: Callable[[], BrowsercrawlError] | None = None) -> None:
+        """Let the renderer die now; calls raise this error from then on, PageCrashed by itself."""
+        self._death = self._death or error or (lambda: PageCrashed("the renderer died"))
         self._stir("died")
 
     @property
@@ -336,7 +336,7 @@ class FakePage:
         if crash_s is not None and self._browser.clock.now() >= self._committed_at + crash_s:
             self.die()
         if self._death is not None:
-            raise self._death("the renderer died")
+            raise self._death()
         if self._closed:
             raise PageClosed("the page is closed")
 

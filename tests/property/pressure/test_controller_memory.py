@@ -97,7 +97,7 @@ class Container:
                 available=Available(pages_open=active),
             ),
         )
-        if decision.shed and decision.shed.rung is Rung.PUT_BACK_NEWEST:
+        if decision.shed and decision.shed.rung is Rung.PUT_BACK_HEAVIEST:
             self.pages.pop()
         for _ in range(min(decision.starts, decision.limit - len(self.pages))):
             self._start()

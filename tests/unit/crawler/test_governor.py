@@ -91,7 +91,7 @@ async def test_crawl_short_of_memory_goes_on_with_fewer_pages(crawl: "Crawl", me
     assert next(event.signal for event in done.told(PressureChanged)) == "memory"
 
 
-async def test_crawl_critically_short_puts_the_newest_page_back(
+async def test_crawl_critically_short_puts_the_heaviest_page_back(
     crawl: "Crawl", memory: Callable[[Share], None]
 ) -> None:
     """A page is given up for the others: its request is visited again, and no attempt was spent."""
@@ -101,7 +101,7 @@ async def test_crawl_critically_short_puts_the_newest_page_back(
     given_up = [event for event in done.told(VisitFailed) if event.kind is ErrorKind.MEMORY_SHORT]
     assert given_up
     assert not any(event.final for event in given_up)
-    assert "put_back_newest" in {event.rung for event in done.told(PressureShed)}
+    assert "put_back_heaviest" in {event.rung for event in done.told(PressureShed)}
     held = 0
     for event in done.events:
         held += isinstance(event, LeaseAcquired) - isinstance(event, LeaseReleased)

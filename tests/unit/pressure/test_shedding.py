@@ -71,7 +71,7 @@ def test_shedder_nothing_of_it_is_there_rung_is_passed_over() -> None:
     assert _all_now(Shedder(), CRITICAL, Available(pages_open=1)) == [
         Rung.STOP_ADMITTING,
         Rung.STOP_REUSING,
-        Rung.PUT_BACK_NEWEST,
+        Rung.PUT_BACK_HEAVIEST,
     ]
     assert _all_now(Shedder(), CRITICAL, Available()) == [Rung.STOP_ADMITTING, Rung.STOP_REUSING]
 
@@ -101,7 +101,7 @@ def test_shedder_memory_falls_a_little_level_goes_down_to_the_states() -> None:
     """Going down, what was done once is over, and what lasts is still told."""
     shedder = Shedder()
     _all_now(shedder, CRITICAL)
-    assert _standing(shedder) == (False, False, Rung.PUT_BACK_NEWEST)
+    assert _standing(shedder) == (False, False, Rung.PUT_BACK_HEAVIEST)
     _all_now(shedder, CRITICAL - HYSTERESIS - 0.001, Available(), at_s=1.0)
     assert _standing(shedder) == (False, False, Rung.STOP_REUSING)
 
@@ -109,10 +109,10 @@ def test_shedder_memory_falls_a_little_level_goes_down_to_the_states() -> None:
 def test_shedder_emergency_page_goes_at_once() -> None:
     """When the next reading may be too late, nothing cheaper is tried first, and pages go in quick succession."""
     shedder = Shedder()
-    assert _all_now(shedder, EMERGENCY) == [Rung.PUT_BACK_NEWEST]
+    assert _all_now(shedder, EMERGENCY) == [Rung.PUT_BACK_HEAVIEST]
     assert not shedder.is_admitting
     assert _all_now(shedder, EMERGENCY, at_s=EMERGENCY_COOL_DOWN_S - 0.01) == []
-    assert _all_now(shedder, EMERGENCY, at_s=EMERGENCY_COOL_DOWN_S) == [Rung.PUT_BACK_NEWEST]
+    assert _all_now(shedder, EMERGENCY, at_s=EMERGENCY_COOL_DOWN_S) == [Rung.PUT_BACK_HEAVIEST]
 
 
 def test_shedder_emergency_without_pages_ladder_is_climbed() -> None:
@@ -140,7 +140,7 @@ def test_shedder_page_alone_is_too_large_it_fails() -> None:
 )
 def test_shedder_page_is_not_to_blame_it_is_put_back(available: Available) -> None:
     """Nothing fails that could have succeeded: without its try alone, or when it is somebody else who is too large."""
-    assert _all_now(Shedder(), CRITICAL, available)[-1] is Rung.PUT_BACK_NEWEST
+    assert _all_now(Shedder(), CRITICAL, available)[-1] is Rung.PUT_BACK_HEAVIEST
 
 
 def test_shedder_not_one_page_fits_stock_goes_earlier() -> None:
