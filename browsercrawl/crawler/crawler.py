@@ -10,7 +10,7 @@ from browsercrawl.config import CrawlerConfig, LinksConfig
 from browsercrawl.crawler.handlers import HandlerTable, OnFailed
 from browsercrawl.crawler.run import Run, RunParts
 from browsercrawl.crawler.stream import Stream
-from browsercrawl.dispatcher import Seeds, finish
+from browsercrawl.dispatcher import ScopeFunction, Seeds, finish
 from browsercrawl.errors import ConfigError, CrawlerBusy, CrawlerClosed, InputError, SessionPaused
 from browsercrawl.events import Emit, Event, Status, discard
 from browsercrawl.output import FinishReason, Sink, Summary, redacted
@@ -112,6 +112,24 @@ class Crawler:
             ConfigError: not a coroutine function, or there is one already.
         """
         self._handlers.register_on_failed(function)
+        return function
+
+    def scope(self, function: ScopeFunction) -> ScopeFunction:
+        """Register a function that decides, in place of `links.scope`, whether a link may be followed.
+
+        It gets the request of the page and the link's URL in its canonical spelling, and is called on the event loop
+        for each link that is not known yet within its page: it must be quick. `request.anchors` holds the seed that
+        the page descends from. What it raises fails the page's request, as `handler_failed`.
+
+        Raises:
+            ConfigError: a coroutine function, or there is one already.
+
+        Example:
+            >>> @Crawler().scope
+            ... def only_english(request, url):
+            ...     return "/en/" in url
+        """
+        self._handlers.register_scope(function)
         return function
 
     def login(self, *sessions: str) -> Callable[[L], L]:

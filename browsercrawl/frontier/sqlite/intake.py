@@ -8,6 +8,7 @@ from pydantic_core import PydanticSerializationError
 
 from browsercrawl.errors import InputError
 from browsercrawl.frontier.interface import Record, Refusal, Verdict
+from browsercrawl.frontier.paths import path_key
 from browsercrawl.frontier.sqlite.ledger import Ledger
 from browsercrawl.frontier.sqlite.rows import SlotRow
 from browsercrawl.frontier.sqlite.schema import text_bytes
@@ -28,10 +29,15 @@ class Newcomer(NamedTuple):
     session: bytes
     priority: int
     body: str | bytes
+    path: bytes | None = None
 
 
-def newcomers(requests: Sequence[Request]) -> list[Newcomer]:
+def newcomers(requests: Sequence[Request], *, by_path: bool = False) -> list[Newcomer]:
     """Take requests apart for `store`.
+
+    Args:
+        requests: of one batch.
+        by_path: they are links, of which only so many of one path are stored.
 
     Raises:
         InputError: the values of one cannot be stored.
@@ -43,6 +49,7 @@ def newcomers(requests: Sequence[Request]) -> list[Newcomer]:
             text_bytes(request.session_key),
             request.priority,
             _body(request),
+            path_key(request) if by_path else None,
         )
         for request in requests
     ]
@@ -57,6 +64,7 @@ def store(ledger: Ledger, requests: Sequence[Newcomer], *, again: bool = False) 
     """See `Frontier.schedule`."""
     run, most, most_of_host = ledger.run, ledger.terms.requests_max, ledger.terms.host_requests_max
     known = _known(ledger, [request.id for request in requests])
+    paths, most_of_path = _stored_under(ledger, requests), ledger.terms.path_requests_max
     verdicts: list[Verdict] = []
     ids: list[tuple[bytes]] = []
     rows: list[tuple[object, ...]] = []
@@ -69,11 +77,16 @@ def store(ledger: Ledger, requests: Sequence[Newcomer], *, again: bool = False) 
         if most is not None and run.stored >= most:
             verdicts.append(Verdict.FULL)
             continue
+        if request.path is not None and most_of_path is not None and paths[request.path] >= most_of_path:
+            verdicts.append(Verdict.PATH_FULL)
+            continue
         slot = ledger.slot_of(request.host)
         if most_of_host is not None and slot.stored >= most_of_host:
             verdicts.append(Verdict.HOST_FULL)
             continue
         known.add(request.id)
+        if request.path is not None:
+            paths[request.path] += 1
         lane = ledger.lane_of(slot, request.session)
         run.stored += 1
         slot.stored += 1
@@ -90,6 +103,8 @@ def store(ledger: Ledger, requests: Sequence[Newcomer], *, again: bool = False) 
     if rows:
         ledger.database.executemany("INSERT INTO known VALUES (?)", ids)
         ledger.database.executemany(_INSERT, rows)
+        if paths:
+            ledger.database.executemany("INSERT OR REPLACE INTO paths VALUES (?, ?)", paths.items())
     for slot in touched:
         ledger.settle(slot, ledger.now)
     return verdicts
@@ -124,6 +139,15 @@ def note(ledger: Ledger, values: Mapping[str, str]) -> None:
     """See `Frontier.note`."""
     rows = [(name, text_bytes(value)) for name, value in values.items()]
     ledger.database.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", rows)
+
+
+def _stored_under(ledger: Ledger, requests: Sequence[Newcomer]) -> dict[bytes, int]:
+    """Return how many links are stored of each path that these have."""
+    paths = dict.fromkeys((request.path for request in requests if request.path is not None), 0)
+    for path in paths:
+        row = ledger.database.execute("SELECT stored FROM paths WHERE key = ?", (path,)).fetchone()
+        paths[path] = row[0] if row is not None else 0
+    return paths
 
 
 def _known(ledger: Ledger, ids: list[bytes]) -> set[bytes]:
