@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from browsercrawl import Crawler, Request, Visit
+from browsercrawl.errors import ConfigError
 from browsercrawl.events import RequestScheduled
 from browsercrawl.result import SkipReason
 from browsercrawl.testing.fake_browser import FakePageScript
@@ -61,6 +62,42 @@ async def test_crawl_redirected_seed_widens_its_scope(crawl: "Crawl") -> None:
     done = await crawl(site, [URL], links={"depth": 5})
     assert {each.url for each in done.results} == {URL, f"{www}a", f"{URL}b", f"{www}c"}
     assert done.summary.links_skipped == {"out_of_scope": 1}
+
+
+async def test_crawl_scope_function_that_raises_fails_its_page(crawl: "Crawl") -> None:
+    """The user's own scope decides for all pages, in place of `links.scope`; its error is the page's result."""
+
+    def prepare(crawler: Crawler) -> None:
+        @crawler.scope
+        def _(request: Request, url: str) -> bool:
+            if "bad" in request.url:
+                raise RuntimeError("no idea")
+            return "else" in url or "bad" in url
+
+        with pytest.raises(ConfigError, match="two functions for the scope"):
+            crawler.scope(lambda _request, _url: True)
+
+    other = "http://else.test/"
+    site = {URL: FakePageScript(links=(other, f"{URL}a", f"{URL}bad")), f"{URL}bad": FakePageScript(links=(URL,))}
+    done = await crawl({**site, other: FakePageScript()}, [URL], links={"depth": 3}, prepare=prepare)
+    assert {each.url: each.outcome for each in done.results} == {
+        URL: "succeeded", other: "succeeded", f"{URL}bad": "failed",
+    }  # fmt: skip
+    error = done.of(f"{URL}bad").error
+    assert error is not None
+    assert (error.kind, error.phase) == ("handler_failed", "handle")
+    assert error.message.endswith("raised RuntimeError: no idea")
+    assert done.summary.links_skipped == {"out_of_scope": 1}
+
+
+async def test_crawl_scope_that_is_a_coroutine_function_is_refused() -> None:
+    """It is asked for each link, and cannot be awaited there."""
+
+    async def scope(_request: Request, _url: str) -> bool:
+        return True
+
+    with pytest.raises(ConfigError, match="must be a plain `def` function"):
+        Crawler().scope(scope)  # type: ignore[arg-type]  # that is the test
 
 
 async def test_crawl_enqueue_links_gives_label_session_and_keeps_to_scope(crawl: "Crawl") -> None:
