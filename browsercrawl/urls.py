@@ -107,7 +107,8 @@ def without_session_id(canonical: str) -> str:
         return canonical
     address_, hash_, fragment = canonical.partition("#")
     path, _, query = address_.partition("?")
-    bare_path = _SESSION_IN_PATH.sub("", path)
+    start = path.find("/", path.find("//") + 2)  # not in the host, which may hold such signs as well
+    bare_path = path[:start] + _SESSION_IN_PATH.sub("", path[start:])
     parameters = query.split("&")
     kept = [each for each in parameters if not _SESSION_PARAMETER.fullmatch(each)]
     if len(kept) == len(parameters) and len(bare_path) == len(path):

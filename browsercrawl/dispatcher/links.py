@@ -14,6 +14,7 @@ from browsercrawl.config.sessions import is_like
 from browsercrawl.dispatcher.scope import Area, Scope, ScopeFunction
 from browsercrawl.dispatcher.traps import trap
 from browsercrawl.errors import InvalidURL
+from browsercrawl.redaction import shorten
 from browsercrawl.request import Request
 from browsercrawl.result import SkipReason
 from browsercrawl.urls import Address, address, without_session_id
@@ -82,7 +83,7 @@ class LinkFollower:
             if reason := self._sort_in(link, parent, area, chosen, too_deep=False):
                 left_out[reason] += 1
         session = parent.session if self._inherits else None
-        alike: dict[str, Any] = {"session": session, "depth": parent.depth + 1, "parent_url": final_url}
+        alike: dict[str, Any] = {"session": session, "depth": parent.depth + 1, "parent_url": shorten(final_url)}
         if self._config.keep_fragments:
             alike["keep_fragment"] = True
         if self._config.sort_query:
