@@ -1,8 +1,8 @@
 """What enters the store: requests, and seeds that are refused."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pydantic_core import PydanticSerializationError
 
@@ -16,7 +16,9 @@ from browsercrawl.request import Request
 from browsercrawl.urls import shown
 
 _LOOKED_UP_AT_ONCE = 64
-_LOOK_UP = f"SELECT id FROM known WHERE id IN ({', '.join('?' * _LOOKED_UP_AT_ONCE)})"  # noqa: S608 - question marks only
+_SOME = f"IN ({', '.join('?' * _LOOKED_UP_AT_ONCE)})"
+_LOOK_UP = f"SELECT id FROM known WHERE id {_SOME}"  # noqa: S608 - question marks only
+_LOOK_UP_PATHS = f"SELECT key, stored FROM paths WHERE key {_SOME}"  # noqa: S608 - likewise
 _INSERT = """INSERT INTO requests (number, id, slot, lane, state, rank, attempt, stalls, token, stored_at, since,
     paused_s, held_from_s, body) VALUES (?, ?, ?, ?, 0, ?, 1, 0, 0, ?, ?, 0, ?, ?)"""
 
@@ -144,20 +146,20 @@ def note(ledger: Ledger, values: Mapping[str, str]) -> None:
 def _stored_under(ledger: Ledger, requests: Sequence[Newcomer]) -> dict[bytes, int]:
     """Return how many links are stored of each path that these have."""
     paths = dict.fromkeys((request.path for request in requests if request.path is not None), 0)
-    for path in paths:
-        row = ledger.database.execute("SELECT stored FROM paths WHERE key = ?", (path,)).fetchone()
-        paths[path] = row[0] if row is not None else 0
+    paths.update(_looked_up(ledger, _LOOK_UP_PATHS, list(paths)))
     return paths
 
 
 def _known(ledger: Ledger, ids: list[bytes]) -> set[bytes]:
     """Return those of the ids that were stored or refused before."""
-    known: set[bytes] = set()
-    for start in range(0, len(ids), _LOOKED_UP_AT_ONCE):
-        some = ids[start : start + _LOOKED_UP_AT_ONCE]
+    return {found for (found,) in _looked_up(ledger, _LOOK_UP, ids)}
+
+
+def _looked_up(ledger: Ledger, query: str, keys: list[bytes]) -> Iterator[tuple[Any, ...]]:
+    for start in range(0, len(keys), _LOOKED_UP_AT_ONCE):
+        some = keys[start : start + _LOOKED_UP_AT_ONCE]
         some += some[-1:] * (_LOOKED_UP_AT_ONCE - len(some))  # one statement for any number: it is prepared once
-        known.update(found for (found,) in ledger.database.execute(_LOOK_UP, some))
-    return known
+        yield from ledger.database.execute(query, some)
 
 
 def _body(request: Request) -> str | bytes:

@@ -1,6 +1,7 @@
 """Whatever a page, a server or a file says: each parser returns what it promises, or raises its own error, in time."""
 
 import gzip
+import json
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -108,7 +109,8 @@ def test_links_of_any_page_are_each_followed_counted_or_the_same(
         assert not any(is_like(address(request.url).canonical, pattern) for pattern in patterns)
         again, _ = follower.requests(request, "http://elsewhere.test/", links=[request.url, parent.url], asked_for=())
         assert request.url in {each.url for each in again}
-        assert Request.from_json(request.model_dump_json(exclude_defaults=True)) == request or "\ud800" in request.url
+        stored = json.dumps(request.model_dump(exclude_defaults=True))
+        assert Request.model_validate(json.loads(stored)) == request
 
 
 @pytest.mark.parametrize("pattern", ["*a" * 500 + "b", "*" * 1000 + "b", "*?" * 300 + "b", "*aaaaaaaa" * 100 + "b"])
