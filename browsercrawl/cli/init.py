@@ -95,6 +95,7 @@ rules:                          # the first that matches a page counts; what it 
 #   default: shop:page          # pages that have no label and no rule with a handler
 #   product: shop:product
 # on_failed: shop:failed        # async def failed(result)
+# in_scope: shop:in_scope       # def in_scope(request, url) tells whether a link may be followed
 # sinks: ["shop:database"]      # def database() gives an object with async write(records) and close()
 
 # output:

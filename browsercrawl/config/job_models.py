@@ -214,6 +214,9 @@ class Job(Part):
     on_failed: Annotated[str, ImportPath()] | None = Field(
         default=None, description="The function that sees the result of each request that failed: module:function."
     )
+    in_scope: Annotated[str, ImportPath()] | None = Field(
+        default=None, description="The function that decides in place of links.scope: module:function."
+    )
     sinks: tuple[Annotated[str, ImportPath()], ...] = Field(
         default=(), description="Functions that make further destinations of results: module:function."
     )

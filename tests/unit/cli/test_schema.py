@@ -99,7 +99,7 @@ def test_schema_accepts_the_example(schema: Any) -> None:
         "sessions: {rules: [{session: a, url: x}, {session: b, key: x}]}",
         "sessions: {per_host: true, proxies: ['http://a:1'], proxy: 'a:b', proxy_cooldown: 0, blocked: {status: 418}}",
         "sessions: {pool: 3, state: x, key: '${N}', save_every_pages: 1, share_accounts: false}",
-        "handlers: {default: 'a.b:c'}", "sinks: ['a:b']", "on_failed: a:b", "output: {directory: x}",
+        "handlers: {default: 'a.b:c'}", "sinks: ['a:b']", "on_failed: a:b", "in_scope: a:b", "output: {directory: x}",
     ],
 )  # fmt: skip
 def test_schema_and_program_accept_the_same(schema: Any, line: str) -> None:
