@@ -146,7 +146,8 @@ async def test_crawl_of_an_endless_site_ends_by_itself(
     done = await crawl(lambda url: FakePageScript(links=(trap(url),)), [URL], links=links)
     assert len(done.results) == pages
     assert done.summary.links_skipped == ({reason: 1} if reason else {})
-    assert done.summary.finish_reason == "finished"
+    assert done.summary.finish_reason == ("max_per_path" if reason == "max_per_path" else "finished")
+    assert done.summary.exit_code == 0
 
 
 async def test_crawl_enqueue_links_gives_label_session_and_keeps_to_scope(crawl: "Crawl") -> None:

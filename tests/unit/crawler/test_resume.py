@@ -217,7 +217,7 @@ async def test_run_resumed_keeps_to_the_seeds_scope_and_to_what_a_path_has_had(t
         "", *(f"calendar?day={day}" for day in range(1, 6)),
     ]  # fmt: skip
     assert summary.links_skipped == {"out_of_scope": 12, "max_per_path": 3}
-    assert summary.finish_reason is FinishReason.FINISHED
+    assert summary.finish_reason is FinishReason.MAX_PER_PATH
 
 
 async def test_rules_give_wishes_by_url_and_label(tmp_path: Path) -> None:
