@@ -17,7 +17,7 @@ unless a request's own address has the same area. Where a later page redirects t
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from browsercrawl.config import LinksConfig
@@ -64,7 +64,7 @@ class Scope:
         self._function = function
         kinds = {"host": _host_place, "domain": self._domain_place, "prefix": _path_place}
         self._place_of = kinds.get(config.scope) if function is None else None
-        self._domain_of: Callable[[str], str] | None = None
+        self._domain_of = lru_cache(_DOMAINS_KEPT)(lambda hostname: _registrable()(hostname) or "")
 
     def area(self, request: Request, final_url: str) -> Area:
         """Return the area of a page.
@@ -112,11 +112,6 @@ class Scope:
         return () if is_same else area.anchors
 
     def _domain_place(self, found: Address) -> str:
-        if self._domain_of is None:
-            from publicsuffixlist import PublicSuffixList  # noqa: PLC0415 - reads its list, which takes 50 ms
-
-            find = PublicSuffixList().privatesuffix
-            self._domain_of = lru_cache(_DOMAINS_KEPT)(lambda hostname: find(hostname) or "")
         hostname = found.hostname.removesuffix(".")
         domain = "" if _NUMBERS.fullmatch(hostname) else self._domain_of(hostname)
         return f"{domain or found.host}/"
@@ -129,6 +124,15 @@ class Scope:
         except Exception as error:
             said = str(error).partition("\n")[0]
             raise HandlerFailed(f"scope {name} raised {type(error).__name__}: {redact_text(said)}") from error
+
+
+@cache
+def _registrable() -> Callable[[str], str | None]:
+    """Return what finds the registrable domain of a host; the list of all public suffixes is read once, in 50 ms."""
+    from publicsuffixlist import PublicSuffixList  # noqa: PLC0415 - most crawls have no use for it
+
+    find: Callable[[str], str | None] = PublicSuffixList().privatesuffix
+    return find
 
 
 def _host_place(found: Address) -> str:

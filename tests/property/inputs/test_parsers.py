@@ -25,7 +25,7 @@ unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LIMIT_S = 2.0
-"""No single text may take longer, on a loaded machine."""
+"""Of CPU; no single text may take longer."""
 
 _ANY = st.text(max_size=80)  # with halves of surrogate pairs, which pages can make
 _PIECES = st.sampled_from(
@@ -78,14 +78,14 @@ def test_address_of_any_text_is_stable_or_refused(url: str, *, keep: bool, sort:
 )  # fmt: skip
 def test_address_of_a_huge_text_is_found_or_refused_at_once(url: str) -> None:
     """No text makes the engine busy: neither reading it, nor showing it, nor asking whether it is a trap."""
-    begun = time.perf_counter()
+    begun = time.process_time()
     with suppress(InvalidURL):
         without_session_id(address(url, sort_query=True, drop_session_id=True).canonical)
     shown(url)
     LinkFollower(LinksConfig(depth=1, scope="domain")).requests(
         Request(url="http://a.test/"), url, links=[url], asked_for=[]
     )
-    assert time.perf_counter() - begun < LIMIT_S
+    assert time.process_time() - begun < LIMIT_S
 
 
 @unhurried
@@ -116,9 +116,9 @@ def test_links_of_any_page_are_each_followed_counted_or_the_same(
 @pytest.mark.parametrize("pattern", ["*a" * 500 + "b", "*" * 1000 + "b", "*?" * 300 + "b", "*aaaaaaaa" * 100 + "b"])
 def test_pattern_of_any_form_costs_little(pattern: str) -> None:
     """Patterns have no form that makes matching explode, with the longest address that is looked at."""
-    begun = time.perf_counter()
+    begun = time.process_time()
     assert not is_like("http://a.test/" + "a" * 2_048, pattern)
-    assert time.perf_counter() - begun < LIMIT_S
+    assert time.process_time() - begun < LIMIT_S
 
 
 _DATES = st.lists(
