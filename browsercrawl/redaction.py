@@ -27,11 +27,12 @@ REDACTED = "[redacted]"
 SECRET_PARTS = (
     "token", "secret", "passw", "passphrase", "passcode", "pwd", "apikey", "accesskey", "privatekey", "authkey",
     "signingkey", "credential", "signature", "sessionid", "sessid", "cookie", "authorization", "oauth", "jwt", "csrf",
-    "xsrf", "storagestate", "httpheaders", "clientcertificate",
+    "xsrf", "storagestate", "httpheaders", "clientcertificate", "accesscode", "subscriptionkey", "encryptionkey",
+    "saml", "verifier",
 )  # fmt: skip
 """A name that contains one of these is secret."""
 
-SECRET_WORDS = frozenset({"auth", "pass", "sid", "sig", "otp", "pin"})
+SECRET_WORDS = frozenset({"auth", "pass", "pw", "pswd", "sid", "sig", "hmac", "otp", "totp", "pin"})
 """A name with one of these as a word (`X-Shop-Auth`, `userPin`) is secret; `author` and `spinner` are not."""
 
 SECRET_IN_URLS = frozenset({"key", "code", "session", "sess", "ticket"})
@@ -45,6 +46,12 @@ ITEMS_MAX = 200
 
 NESTING_MAX = 8
 """Levels of lists and mappings in an event; what lies deeper is left out."""
+
+UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]"
+)
+"""A character that steers a terminal, breaks a line or hides something."""
 
 _READ_MAX = 16_384
 _DEPTH_MAX = 4
@@ -63,7 +70,6 @@ _VALUE_IN_URL = re.compile(r"[^\s&]*+")
 _BEARER = re.compile(r"(?i)(\bbearer[\s:=]++)\S++")
 _JWT = re.compile(r"(?<![\w-])[\w-]{8,}+(?:\.[\w-]*+){1,4}+")
 _WORD = re.compile(r"\S++")
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def is_secret_name(name: str, *, in_url: bool = False) -> bool:
@@ -128,13 +134,16 @@ def redact_value(value: object, *, name: str = "") -> object:
 
 
 def neutralise(text: str) -> str:
-    r"""Return text that cannot steer a terminal nor break a line: control and direction characters are escaped.
+    r"""Return text that cannot steer a terminal nor break a line nor hide anything in it.
+
+    Control and direction characters are escaped, and those that cannot be seen; not the joiners that scripts and
+    emoji are written with.
 
     Example:
         >>> print(neutralise("\x1b[2Jgone\n"))
         \x1b[2Jgone\n
     """
-    return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+    return UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def shorten(text: str, *, length_max: int = LENGTH_MAX) -> str:

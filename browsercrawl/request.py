@@ -57,8 +57,12 @@ class Request(CheckedModel):
         default=False, description="What follows # is part of the identity: the page routes on it."
     )
     sort_query: bool = Field(default=False, description="The order of the query's parameters is not part of it.")
+    drop_session_id: bool = Field(default=False, description="Session ids written into the URL are not part of it.")
     depth: int = Field(default=0, ge=0, description="Number of links followed to get here.")
     parent_url: str | None = Field(default=None, description="The page this request was found on.")
+    anchors: tuple[Annotated[str, Field(max_length=URL_LENGTH_MAX)], ...] = Field(
+        default=(), max_length=4, description="Where the scope of its links is seen from: its seed. Empty: its own URL."
+    )
     data: dict[str, JsonValue] = Field(default_factory=dict, description="The user's own values, handed to handlers.")
     timeout_s: Annotated[float, Field(gt=0, le=3600)] | None = Field(default=None, description="Deadline, seconds.")
     wait_until: WaitUntil | None = Field(default=None, description="When the navigation counts as done.")
@@ -91,7 +95,12 @@ class Request(CheckedModel):
     @cached_property
     def address(self) -> Address:
         """The URL's canonical spelling and host."""
-        return address(self.url, keep_fragment=self.keep_fragment, sort_query=self.sort_query)
+        return address(
+            self.url,
+            keep_fragment=self.keep_fragment,
+            sort_query=self.sort_query,
+            drop_session_id=self.drop_session_id,
+        )
 
     @cached_property
     def id(self) -> str:

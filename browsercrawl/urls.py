@@ -19,6 +19,11 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _SHOWN_LENGTH_MAX = 200
 _LOOPBACK = re.compile(r"127(?:\.\d{1,3}){3}\Z")
 _QUERY = re.compile(r"[?#].+\Z", re.DOTALL)
+_SESSION_NAMES = r"(?:jsessionid|phpsessid|aspsessionid[a-z]{8}|cfid|cftoken)=[^;/]*"
+_SESSION_VALUES = r"(?:s|sid|sess|sessid|session|session_?id)=[0-9a-z]{26,128}"
+_SESSION_HINT = re.compile(r"sess|sid=|cfid|cftoken|[?&;]s=|/\(s\(")
+_SESSION_PARAMETER = re.compile(rf"(?i){_SESSION_NAMES}|{_SESSION_VALUES}")
+_SESSION_IN_PATH = re.compile(rf"(?i);(?:{_SESSION_NAMES}|{_SESSION_VALUES}(?![^;/]))|/\(S\([0-9a-z]{{24}}\)\)(?=/)")
 
 
 class Address(NamedTuple):
@@ -35,7 +40,9 @@ class Address(NamedTuple):
     hostname: str
 
 
-def address(url: str, *, keep_fragment: bool = False, sort_query: bool = False) -> Address:
+def address(
+    url: str, *, keep_fragment: bool = False, sort_query: bool = False, drop_session_id: bool = False
+) -> Address:
     """Check a URL and take it apart.
 
     Args:
@@ -44,6 +51,7 @@ def address(url: str, *, keep_fragment: bool = False, sort_query: bool = False) 
             `#` is as no `#`.
         sort_query: the query's parameters are sorted by name, and those of one name stay in their order. They are
             compared and kept as they are written.
+        drop_session_id: what `without_session_id` takes out is not part of the canonical spelling.
 
     Returns:
         Its canonical spelling and host.
@@ -71,6 +79,8 @@ def address(url: str, *, keep_fragment: bool = False, sort_query: bool = False) 
     canonical, _, fragment = whole.partition("#")
     if sort_query:
         canonical = _sorted_query(canonical)
+    if drop_session_id:
+        canonical = without_session_id(canonical)
     if keep_fragment and fragment:
         canonical = f"{canonical}#{fragment}"
     host = rest.partition("/")[0].rpartition("@")[2]
@@ -78,6 +88,33 @@ def address(url: str, *, keep_fragment: bool = False, sort_query: bool = False) 
     if not colon or port.endswith("]"):  # the last colon of an IPv6 address is no port's
         return Address(canonical, f"{host}:{default_port}", host)
     return Address(canonical, host, hostname)
+
+
+def without_session_id(canonical: str) -> str:
+    """Return an address without the session ids that some servers write into each link.
+
+    They are known by names that mean nothing else (`jsessionid`, `PHPSESSID`, `CFID`), or by a name such as `sid` with
+    a value of 26 letters and digits or more.
+
+    Args:
+        canonical: its canonical spelling.
+
+    Example:
+        >>> without_session_id("http://example.com/a;jsessionid=1F?PHPSESSID=9c&sid=7")
+        'http://example.com/a?sid=7'
+    """
+    if not _SESSION_HINT.search(canonical.lower()):
+        return canonical
+    address_, hash_, fragment = canonical.partition("#")
+    path, _, query = address_.partition("?")
+    start = path.find("/", path.find("//") + 2)  # not in the host, which may hold such signs as well
+    bare_path = path[:start] + _SESSION_IN_PATH.sub("", path[start:])
+    parameters = query.split("&")
+    kept = [each for each in parameters if not _SESSION_PARAMETER.fullmatch(each)]
+    if len(kept) == len(parameters) and len(bare_path) == len(path):
+        return canonical
+    shorter = f"{bare_path}?{'&'.join(kept)}" if kept else bare_path
+    return ada_url.normalize_url(shorter) + hash_ + fragment  # `/..;jsessionid=1` has become `/..`
 
 
 def _sorted_query(url: str) -> str:

@@ -80,12 +80,41 @@ OPTIONS = (
     ),
     Option(
         flag="--scope",
-        metavar="host|any",
+        metavar="NAME",
         group=_WHAT,
-        read=one_of(("host", "any")),
+        read=one_of(("host", "domain", "prefix", "list", "any")),
         field="links.scope",
         default="host",
-        help="Where links may lead: to the host and port they were found from, or anywhere.",
+        help="Where links may lead, as seen from the URL that the crawl began with: host (and port), domain "
+        "(example.com and all below it), prefix (the URL up to its last /), list (only --hosts) or any.",
+    ),
+    Option(
+        flag="--hosts",
+        metavar="NAMES",
+        group=_WHAT,
+        field="links.hosts",
+        help="Links may lead to these as well, wherever it began: example.com,*.example.org.",
+    ),
+    Option(
+        flag="--include",
+        metavar="PATTERNS",
+        group=_WHAT,
+        field="links.include",
+        help="Follow only links like one of these, with commas; * is anything, ? one character: '*/docs/*'.",
+    ),
+    Option(
+        flag="--exclude",
+        metavar="PATTERNS",
+        group=_WHAT,
+        field="links.exclude",
+        help="Follow no links like one of these; goes before --include: '*/logout*,*.pdf'.",
+    ),
+    Option(
+        flag="--follow-traps",
+        group=_WHAT,
+        field="links.follow_traps",
+        help="Also links that look endless (over 2048 characters, 50 parameters or 25 path segments; the same segments "
+        "again and again), and the same page under each session id.",
     ),
     Option(
         flag="--keep-fragments",
@@ -116,6 +145,15 @@ OPTIONS = (
         field="limits.max_per_host",
         default="no limit",
         help="Likewise of one host and port.",
+    ),
+    Option(
+        flag="--max-per-path",
+        metavar="N",
+        group=_LIMITS,
+        read=whole_number(1),
+        field="limits.max_per_path",
+        default="1000",
+        help="Take no more links that differ only in what follows the ?.",
     ),
     Option(
         flag="--max-time",

@@ -38,6 +38,8 @@ _RESULTS = "results.jsonl"
 _FORMATS = ("jsonl", "csv", "parquet")
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 """A cell that begins so is taken for a formula by spreadsheet programs (OWASP, "CSV Injection")."""
+_PASSED_OVER = "\0 \u00a0\u200b\ufeff"
+"""Some of them look behind these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +324,7 @@ def _cell(value: object) -> object:
         case bool():
             return str(value).lower()
         case str():
-            return f"'{value}" if value.startswith(_FORMULA) else str(value)
+            return f"'{value}" if value.lstrip(_PASSED_OVER).startswith(_FORMULA) else str(value)
         case list():
             return _json(value) if value else ""
         case None | int() | float():

@@ -165,6 +165,8 @@ class Foreground:
             crawler.handler(label)(handler)
         if self._code.on_failed is not None:
             crawler.on_failed(self._code.on_failed)
+        if self._code.in_scope is not None:
+            crawler.scope(self._code.in_scope)
         for name, login in self._code.logins.items():
             crawler.login(name)(login)
         for name, logged_out in self._code.logged_out.items():

@@ -39,13 +39,18 @@ visit:                          # each page
 
 links:                          # which links are followed
   depth: 2                      # 0: none
-  scope: host                   # or any
+  scope: host                   # or domain, prefix, any; list: only to hosts
+  # hosts: [shop.example]       # links may lead there, too
+  # include: ["*/docs/*"]       # only links like these
+  # exclude: ["*/logout*"]      # and none like these
+  # follow_traps: true          # also links that look endless
   # keep_fragments: true        # #/a and #/b are different pages
   # sort_query: true            # ?a=1&b=2 and ?b=2&a=1 are the same page
 
 limits:
   max_requests: 1000            # the size of the job: reaching it is success
   # max_per_host: 100
+  # max_per_path: 100           # links that differ in their query only
   max_time: 8h                  # these end the run early; `browsercrawl resume` goes on
   max_failures: 25%             # or a number
   max_disk: 10GB
@@ -90,6 +95,7 @@ rules:                          # the first that matches a page counts; what it 
 #   default: shop:page          # pages that have no label and no rule with a handler
 #   product: shop:product
 # on_failed: shop:failed        # async def failed(result)
+# in_scope: shop:in_scope       # def in_scope(request, url) tells whether a link may be followed
 # sinks: ["shop:database"]      # def database() gives an object with async write(records) and close()
 
 # output:

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from browsercrawl.cli.arguments import nearest
 from browsercrawl.config.job import DEFAULT_LABEL, Job, JobFile
+from browsercrawl.dispatcher import ScopeFunction
 from browsercrawl.errors import ConfigError
 from browsercrawl.output import Sink
 from browsercrawl.result import Result
@@ -29,6 +30,7 @@ class UserCode:
     Attributes:
         handlers: by label; None: for requests without one.
         on_failed: sees the results of requests that failed.
+        in_scope: decides where links may lead.
         sinks: further destinations of results.
         logins: by session; what logs it in.
         logged_out: by session; what tells that it is logged out.
@@ -37,6 +39,7 @@ class UserCode:
 
     handlers: Mapping[str | None, Handler] = field(default_factory=dict)
     on_failed: OnFailed | None = None
+    in_scope: ScopeFunction | None = None
     sinks: Sequence[Sink] = ()
     logins: Mapping[str, LoginFunction] = field(default_factory=dict)
     logged_out: Mapping[str, LoggedOutFunction] = field(default_factory=dict)
@@ -69,6 +72,7 @@ def load_code(job: Job, file: JobFile) -> UserCode:
     return UserCode(
         handlers=handlers,
         on_failed=_coroutine_function(job.on_failed, file, ("on_failed",)) if job.on_failed else None,
+        in_scope=_plain_function(job.in_scope, file, ("in_scope",)) if job.in_scope else None,
         sinks=[_sink(path, file, ("sinks", index)) for index, path in enumerate(job.sinks)],
         **load_session_code(job, file),
     )
@@ -101,6 +105,13 @@ def _coroutine_function(path: str, file: JobFile, place: tuple[str | int, ...]) 
     if not inspect.iscoroutinefunction(function):
         raise ConfigError(f"{file.place(*place)}: {path} must be an `async def` function")
     return function
+
+
+def _plain_function(path: str, file: JobFile, place: tuple[str | int, ...]) -> Callable[..., Any]:
+    function = _load(path, file, place)
+    if not callable(function) or inspect.iscoroutinefunction(function):
+        raise ConfigError(f"{file.place(*place)}: {path} must be a plain `def` function")
+    return cast("Callable[..., Any]", function)
 
 
 def _sink(path: str, file: JobFile, place: tuple[str | int, ...]) -> Sink:

@@ -1,10 +1,8 @@
 """Text fit for a terminal: what a page supplies must not move the cursor, change colours or hide anything."""
 
-import re
+import json
 
-from browsercrawl.redaction import neutralise
-
-_RAW_CONTROLS = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+from browsercrawl.redaction import UNSAFE, neutralise
 
 
 def printable(text: str) -> str:
@@ -28,7 +26,7 @@ def shortened(text: str, width: int) -> str:
 
 def harmless_json(line: str) -> str:
     """Return a JSON text with raw control characters written as escapes: the same value, safe on a terminal."""
-    return _RAW_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
+    return UNSAFE.sub(lambda match: match[0] if match[0] == "\n" else json.dumps(match[0])[1:-1], line)
 
 
 def count_of(number: int, noun: str) -> str:

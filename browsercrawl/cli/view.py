@@ -156,7 +156,10 @@ def status_line(frame: Frame) -> str:
     return f"[{shown_duration(status.elapsed_s)}] {', '.join(parts)}{notice}"
 
 
-WHOLE = frozenset({FinishReason.FINISHED, FinishReason.MAX_REQUESTS, FinishReason.MAX_PER_HOST, FinishReason.MAX_DEPTH})
+WHOLE = frozenset({
+    FinishReason.FINISHED, FinishReason.MAX_REQUESTS, FinishReason.MAX_PER_HOST, FinishReason.MAX_PER_PATH,
+    FinishReason.MAX_DEPTH,
+})  # fmt: skip
 """Ends of a run that has done all it was asked for: there is nothing to go on with."""
 
 _NO_REQUESTS = frozenset({ErrorKind.URL_INVALID, ErrorKind.INPUT_INVALID})

@@ -25,6 +25,7 @@ from browsercrawl.config.job_values import (
     Seed,
     Size,
     Some,
+    Text,
     Whole,
 )
 from browsercrawl.config.models import CrawlerConfig, Profile, ResourceType, Saved
@@ -32,7 +33,11 @@ from browsercrawl.config.sessions import OWN_NAMES
 from browsercrawl.redaction import REDACTED
 from browsercrawl.request import SESSION_LENGTH_MAX, WaitUntil
 
-Scope = Literal["host", "any"]
+Scope = Literal["host", "domain", "prefix", "list", "any"]
+Patterns = Annotated[frozenset[str], Some(Text())]
+
+MAX_PER_PATH = 1_000
+"""Where traps are not followed and nothing else is said: a calendar ends somewhere."""
 
 DEFAULT_LABEL = "default"
 """The name, among a job's handlers, of the one for requests without a label."""
@@ -91,7 +96,17 @@ class LinksPart(Part):
         default=None, description="Follow links up to so many steps away. Default: 0."
     )
     scope: Annotated[Scope, OneOf(get_args(Scope))] | None = Field(
-        default=None, description="host: only to the host and port they were found from. Default: host."
+        default=None,
+        description="Where links may lead: host (and port), domain or prefix (all up to the last /) of the seed they "
+        "descend from; list: only to `hosts`; any. Default: host.",
+    )
+    hosts: Patterns | None = Field(
+        default=None, description="Hosts that links may lead to whatever the seed; * is anything."
+    )
+    include: Patterns | None = Field(default=None, description="Only links whose URL is like one; * is anything.")
+    exclude: Patterns | None = Field(default=None, description="No links whose URL is like one; goes before include.")
+    follow_traps: Switch | None = Field(
+        default=None, description="Also links that look endless, and those with session ids. Default: false."
     )
     keep_fragments: Switch | None = Field(
         default=None, description="Addresses that differ after # are different pages. Default: false."
@@ -106,6 +121,9 @@ class LimitsPart(Part):
 
     max_requests: AtLeastOne | None = Field(default=None, description="Take no more requests, the first ones included.")
     max_per_host: AtLeastOne | None = Field(default=None, description="Likewise of one host and port.")
+    max_per_path: AtLeastOne | None = Field(
+        default=None, description="Take no more links that differ in their query only. Default: 1000."
+    )
     max_time: Annotated[float, Duration()] | None = Field(default=None, description="End early after this time.")
     max_failures: Annotated[float, Failures()] | None = Field(
         default=None, description="End early after so many failed requests, or at such a share of them."
@@ -196,6 +214,9 @@ class Job(Part):
     on_failed: Annotated[str, ImportPath()] | None = Field(
         default=None, description="The function that sees the result of each request that failed: module:function."
     )
+    in_scope: Annotated[str, ImportPath()] | None = Field(
+        default=None, description="The function that decides in place of links.scope: module:function."
+    )
     sinks: tuple[Annotated[str, ImportPath()], ...] = Field(
         default=(), description="Functions that make further destinations of results: module:function."
     )
@@ -222,6 +243,7 @@ class Job(Part):
         values: dict[str, Any] = {"output": directory, "resume": resume, "host": {"delay_s": None}}
         values["browser"] = dict(browser or {}) | ({"headed": True, "binary": "full"} if self.browser.headed else {})
         values["visit"] = {"capture": ["links"] if self.links.depth else []}
+        values["links"] = {} if self.links.follow_traps else {"max_per_path": MAX_PER_PATH}
         for ours, theirs in _FIELDS.items():
             section, leaf = ours.split(".")
             if (value := getattr(getattr(self, section), leaf)) is not None:
@@ -273,10 +295,15 @@ _FIELDS = {
     "visit.salvage": "visit.salvage",
     "links.depth": "links.depth",
     "links.scope": "links.scope",
+    "links.hosts": "links.hosts",
+    "links.include": "links.include",
+    "links.exclude": "links.exclude",
+    "links.follow_traps": "links.follow_traps",
     "links.keep_fragments": "links.keep_fragments",
     "links.sort_query": "links.sort_query",
     "limits.max_requests": "links.max_requests",
     "limits.max_per_host": "links.max_per_host",
+    "limits.max_per_path": "links.max_per_path",
     "limits.max_time": "limits.max_time_s",
     "limits.max_disk": "limits.max_disk_bytes",
     "pace.concurrency": "concurrency",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from browsercrawl.config.model import ConfigModel, Seconds, check_proxy
-from browsercrawl.config.sessions import SessionsConfig, is_like
+from browsercrawl.config.sessions import Pattern, SessionsConfig, is_like
 from browsercrawl.request import Capture, Isolation, WaitUntil
 
 Profile = Literal["faithful", "balanced", "lean"]
@@ -156,11 +156,39 @@ class LinksConfig(ConfigModel):
     """Which links are followed."""
 
     depth: int = Field(default=0, ge=0, description="Links followed from a seed; 0: none.")
-    scope: Literal["host", "any"] = Field(default="host", description="host: only to the host:port of the seed.")
+    scope: Literal["host", "domain", "prefix", "list", "any"] = Field(
+        default="host",
+        description="Of the seed: host:port, registrable domain, or address up to the last /; list: only `hosts`.",
+    )
+    hosts: frozenset[Pattern] = Field(
+        default=frozenset(), description="These are in scope, whatever the seed; * is anything."
+    )
+    include: frozenset[Pattern] = Field(default=frozenset(), description="Only URLs like one of these; * is anything.")
+    exclude: frozenset[Pattern] = Field(default=frozenset(), description="No URLs like one of these; goes first.")
+    follow_traps: bool = Field(
+        default=False, description="Also links that look endless; and session ids in URLs tell pages apart."
+    )
     max_requests: int | None = Field(default=None, ge=1, description="Stored requests, seeds included; None: no limit.")
     max_per_host: int | None = Field(default=None, ge=1, description="Stored requests of a host:port; None: no limit.")
+    max_per_path: int | None = Field(
+        default=None, ge=1, description="Links stored that differ in their query only, of a session; None: no limit."
+    )
     keep_fragments: bool = Field(default=False, description="Addresses that differ after # are different pages.")
     sort_query: bool = Field(default=False, description="Addresses that differ in the order of ?a=1&b=2 are the same.")
+
+    @field_validator("hosts")
+    @classmethod
+    def _check_hosts(cls, hosts: frozenset[str]) -> frozenset[str]:
+        for host in hosts:
+            if "/" in host or "@" in host:
+                raise ValueError(f"{host!r} is no name of a host; write example.com, or *.example.com")
+        return frozenset(host.lower() for host in hosts)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.scope == "list" and not self.hosts:
+            raise ValueError("scope list needs hosts")
+        return self
 
 
 class LimitsConfig(ConfigModel):

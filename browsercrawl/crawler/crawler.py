@@ -10,7 +10,7 @@ from browsercrawl.config import CrawlerConfig, LinksConfig
 from browsercrawl.crawler.handlers import HandlerTable, OnFailed
 from browsercrawl.crawler.run import Run, RunParts
 from browsercrawl.crawler.stream import Stream
-from browsercrawl.dispatcher import Seeds, finish
+from browsercrawl.dispatcher import ScopeFunction, Seeds, finish
 from browsercrawl.errors import ConfigError, CrawlerBusy, CrawlerClosed, InputError, SessionPaused
 from browsercrawl.events import Emit, Event, Status, discard
 from browsercrawl.output import FinishReason, Sink, Summary, redacted
@@ -119,7 +119,7 @@ class Crawler:
         """Register a function that tells how much of something of yours is used: 0 is nothing, 1 all there is.
 
         From 0.8 on no page is opened beside those that are open, from 0.9 on there are fewer and fewer, down to one. It
-        is called four times a second, on the event loop, while a run is going on, and must be quick. One that raises is
+        is called several times a second, on the event loop, while a run is going on, and must be quick. One that raises is
         not called again.
 
         Raises:
@@ -138,6 +138,24 @@ class Crawler:
             return function
 
         return register
+
+    def scope(self, function: ScopeFunction) -> ScopeFunction:
+        """Register a function that decides, in place of `links.scope`, whether a link may be followed.
+
+        It gets the request of the page and the link's URL in its canonical spelling, and is called on the event loop
+        for each link that is not known yet within its page: it must be quick. `request.anchors` holds the seed that
+        the page descends from. What it raises fails the page's request, as `handler_failed`.
+
+        Raises:
+            ConfigError: a coroutine function, or there is one already.
+
+        Example:
+            >>> @Crawler().scope
+            ... def only_english(request, url):
+            ...     return "/en/" in url
+        """
+        self._handlers.register_scope(function)
+        return function
 
     def login(self, *sessions: str) -> Callable[[L], L]:
         """Register an `async def` function that logs these sessions in; without names, all others.

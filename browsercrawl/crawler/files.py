@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 from browsercrawl.clock import Clock
-from browsercrawl.config import CrawlerConfig
+from browsercrawl.config import CrawlerConfig, LinksConfig
 from browsercrawl.frontier import Frontier, MemoryFrontier, SessionLimitOf
 from browsercrawl.output import ResultFile, RunDirectory, Space
 from browsercrawl.politeness import slot_rules
@@ -87,8 +88,7 @@ async def open_run(
         clock=clock,
         rules_of=slot_rules(config.host),
         options=StoreOptions(
-            requests_max=config.links.max_requests,
-            host_requests_max=config.links.max_per_host,
+            **_most(config.links),
             session_limit_of=session_limit_of,
             on_full=_on_full(space, directory.store),
             given_up=space.given_up,
@@ -115,14 +115,28 @@ async def open_run(
     )
 
 
+class _Most(TypedDict):
+    requests_max: int | None
+    host_requests_max: int | None
+    path_requests_max: int | None
+
+
+def _most(links: LinksConfig) -> _Most:
+    """Return how many requests a frontier may store: of all, of a host, of a path."""
+    return {
+        "requests_max": links.max_requests,
+        "host_requests_max": links.max_per_host,
+        "path_requests_max": links.max_per_path,
+    }
+
+
 def _in_memory(
     stack: AsyncExitStack, config: CrawlerConfig, clock: Clock, session_limit_of: SessionLimitOf
 ) -> Frontier:
     frontier = MemoryFrontier(
         clock=clock,
         rules_of=slot_rules(config.host),
-        requests_max=config.links.max_requests,
-        host_requests_max=config.links.max_per_host,
+        **_most(config.links),
         session_limit_of=session_limit_of,
     )
     stack.push_async_callback(frontier.close)

@@ -1,9 +1,10 @@
-"""User code by label: what `@crawler.handler` and `@crawler.on_failed` register."""
+"""User code by label: what `@crawler.handler`, `@crawler.on_failed` and `@crawler.scope` register."""
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from browsercrawl.dispatcher import ScopeFunction
 from browsercrawl.errors import ConfigError, UnknownLabel
 from browsercrawl.result import Result
 from browsercrawl.visit import Handler
@@ -17,6 +18,7 @@ class HandlerTable:
 
     def __init__(self) -> None:
         self.on_failed: OnFailed | None = None
+        self.scope: ScopeFunction | None = None
         self._by_label: dict[str | None, Handler] = {}
 
     def register_for_sessions(
@@ -59,6 +61,18 @@ class HandlerTable:
         if self.on_failed is not None:
             raise ConfigError(f"two on_failed handlers: {_name(self.on_failed)} and {_name(handler)}")
         self.on_failed = handler
+
+    def register_scope(self, function: ScopeFunction) -> None:
+        """Set what decides where links may lead.
+
+        Raises:
+            ConfigError: it is a coroutine function, or one is set already.
+        """
+        if inspect.iscoroutinefunction(function):
+            raise ConfigError(f"scope {_name(function)} must be a plain `def` function: it is asked for each link")
+        if self.scope is not None:
+            raise ConfigError(f"two functions for the scope: {_name(self.scope)} and {_name(function)}")
+        self.scope = function
 
     def of(self, label: str | None) -> Handler | None:
         """Return the handler of a label; None when there are none at all and pages are only captured.

@@ -4,6 +4,7 @@ from browsercrawl.dispatcher.attempt import finish
 from browsercrawl.dispatcher.dispatcher import Dispatcher
 from browsercrawl.dispatcher.feed import Batch, DurableSeeds, Seed, Seeds
 from browsercrawl.dispatcher.links import LINK
+from browsercrawl.dispatcher.scope import ScopeFunction
 from browsercrawl.dispatcher.wiring import Handlers, ResultSink, StoreFile, Wiring
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "DurableSeeds",
     "Handlers",
     "ResultSink",
+    "ScopeFunction",
     "Seed",
     "Seeds",
     "StoreFile",

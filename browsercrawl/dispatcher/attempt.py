@@ -33,6 +33,7 @@ from browsercrawl.errors import (
     ContextBroken,
     DeadlineExceeded,
     Disposition,
+    HandlerFailed,
     HostUnavailable,
     InputError,
     InternalError,
@@ -76,7 +77,7 @@ class Attempts:
         self._w = wiring
         self._identities = identities
         self._config = config
-        self._links = LinkFollower(config.links, inherits=identities.is_plain)
+        self._links = LinkFollower(config.links, inherits=identities.is_plain, scope=wiring.handlers.scope)
         self._gaps = VisitGaps(slot_rules(config.host))
         self._silent_at = -inf
 
@@ -258,8 +259,12 @@ class Attempts:
     async def _complete(self, claim: Claim, outcome: VisitOutcome, history: History, host: HostUpdate | None) -> None:
         request = claim.request
         succeeded = outcome.error is None and outcome.skip_reason is None
+        try:
+            children, left_out = self._children(request, outcome) if succeeded else ([], {})
+        except HandlerFailed as error:  # the user's scope
+            await self._complete_unfit(claim, outcome, error, history, host)
+            return
         files = await self._store(request, outcome) if succeeded else []
-        children, left_out = self._children(request, outcome) if succeeded else ([], {})
         timings = history.timings(total_s=self._w.clock.now() - claim.stored_at)
         ending = Ending(
             outcome=Outcome.SUCCEEDED if succeeded else Outcome.FAILED if outcome.error else Outcome.SKIPPED,
@@ -278,9 +283,7 @@ class Attempts:
         try:
             verdicts = await self._w.frontier.complete(claim, record=record, links=children, host=host)
         except InputError as error:  # a link carries what cannot be stored: then this visit was none
-            unfit = VisitOutcome(phase=Phase.HANDLE, times=PhaseTimes(), navigation=outcome.navigation, error=error)
-            self._tell_failure(claim, unfit, error, Finished(Outcome.FAILED))
-            await self._complete(claim, unfit, history, host)
+            await self._complete_unfit(claim, outcome, error, history, host)
             return
         if verdicts is None:  # the claim ran out meanwhile: whoever holds the next one gives the result
             return
@@ -292,6 +295,19 @@ class Attempts:
         if outcome.stop:
             self.stop_reason = outcome.skip_reason or "stop"
         self._w.sink.put(result)
+
+    async def _complete_unfit(
+        self,
+        claim: Claim,
+        outcome: VisitOutcome,
+        error: BrowsercrawlError,
+        history: History,
+        host: HostUpdate | None,
+    ) -> None:
+        """Finish a visit as failed that was well until its links were looked at."""
+        unfit = VisitOutcome(phase=Phase.HANDLE, times=PhaseTimes(), navigation=outcome.navigation, error=error)
+        self._tell_failure(claim, unfit, error, Finished(Outcome.FAILED))
+        await self._complete(claim, unfit, history, host)
 
     async def _store(self, request: Request, outcome: VisitOutcome) -> list[Artifact]:
         if self._w.store_file is None:

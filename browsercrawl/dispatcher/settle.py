@@ -8,8 +8,10 @@ from enum import Enum
 
 from browsercrawl.errors import BrowsercrawlError, Disposition, ErrorKind, disposition_of
 from browsercrawl.frontier import Claim, Cost
+from browsercrawl.redaction import shorten
 from browsercrawl.request import Request
 from browsercrawl.result import Artifact, ErrorInfo, Outcome, Phase, Result, Timings
+from browsercrawl.urls import URL_LENGTH_MAX
 from browsercrawl.visit import VisitOutcome
 
 SPENDING = frozenset({Disposition.RETRY_SAME, Disposition.RETRY_FRESH, Disposition.DEFER_HOST})
@@ -150,7 +152,7 @@ def decide(
 
 def error_info(error: BrowsercrawlError, phase: Phase | None) -> ErrorInfo:
     """Put an error into the form a result carries."""
-    return ErrorInfo(kind=error.kind, message=error.message, phase=phase, disposition=disposition_of(error))
+    return ErrorInfo(kind=error.kind, message=shorten(error.message), phase=phase, disposition=disposition_of(error))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,15 +175,16 @@ def result_of(request: Request, ending: Ending) -> Result:
     visit = ending.visit
     navigation = visit.navigation if visit else None
     snapshot = visit.snapshot if visit else None
+    final_url = snapshot.url if snapshot else navigation.final_url if navigation else None
     return Result(
         request_id=request.id,
         url=request.url,
-        final_url=snapshot.url if snapshot else navigation.final_url if navigation else None,
+        final_url=None if final_url is None else shorten(final_url, length_max=URL_LENGTH_MAX),
         outcome=ending.outcome,
         http_status=navigation.status if navigation else None,
-        content_type=navigation.content_type if navigation else None,
+        content_type=shorten(navigation.content_type) if navigation and navigation.content_type else None,
         partial=navigation is not None and not navigation.loaded,
-        title=snapshot.title if snapshot else None,
+        title=shorten(snapshot.title) if snapshot else None,
         html=snapshot.html if snapshot else None,
         text=snapshot.text if snapshot else None,
         links=snapshot.links if snapshot else (),
@@ -208,7 +211,7 @@ def failed_input(text: str, error: BrowsercrawlError, *, finished_at: datetime, 
         outcome=Outcome.FAILED,
         error=ErrorInfo(
             kind=error.kind if error.kind is not ErrorKind.INTERNAL else ErrorKind.INPUT_INVALID,
-            message=error.message,
+            message=shorten(error.message),
             disposition=Disposition.DROP,
         ),
         finished_at=finished_at,

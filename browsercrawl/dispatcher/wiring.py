@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from browsercrawl.clock import Clock
+from browsercrawl.dispatcher.scope import ScopeFunction
 from browsercrawl.events import Emit
 from browsercrawl.frontier import Frontier, Record
 from browsercrawl.pool import Pool
@@ -28,6 +29,10 @@ class ResultSink(Protocol):
 
 class Handlers(Protocol):
     """User code by label."""
+
+    @property
+    def scope(self) -> ScopeFunction | None:
+        """What decides where links may lead, in place of the configured scope; None: nothing does."""
 
     def of(self, label: str | None) -> Handler | None:
         """Return the handler of a label; None when pages are to be captured only.

@@ -43,8 +43,12 @@ class Verdict(StrEnum):
     HOST_FULL = "max_per_host"
     """`host_requests_max` requests of its host:port are stored; this one is refused."""
 
+    PATH_FULL = "max_per_path"
+    """`path_requests_max` links of its path and session, which differ in their query only, are stored; only links
+    given to `complete` are counted and refused."""
 
-REFUSED = frozenset({Verdict.FULL, Verdict.HOST_FULL})
+
+REFUSED = frozenset({Verdict.FULL, Verdict.HOST_FULL, Verdict.PATH_FULL})
 """There was no room."""
 
 
@@ -296,8 +300,7 @@ class Frontier(Protocol):
     async def totals(self) -> dict[str, int]:
         """Return what was counted so far, by name.
 
-        That is the records' `ending`, their `counts`, and `link.<verdict>` for links that `complete` refused as FULL or
-        HOST_FULL.
+        That is the records' `ending`, their `counts`, and `link.<verdict>` for links that `complete` refused.
         """
 
     async def lines(self, limit: int) -> list[OutboxLine]:

@@ -29,6 +29,7 @@ from browsercrawl.frontier.interface import (
     SlotRules,
     Verdict,
 )
+from browsercrawl.frontier.paths import path_key
 from browsercrawl.frontier.ranking import Ranking
 from browsercrawl.frontier.slots import Entry, Lane, Session, Slot, Standing, Tally
 from browsercrawl.frontier.turns import Turns
@@ -51,6 +52,7 @@ class MemoryFrontier:
         session_limit_of: the first limit of a session, asked when it is first seen; None: no session has one.
         requests_max: requests stored at most, finished ones included; None: no limit.
         host_requests_max: likewise, of each host:port.
+        path_requests_max: links stored at most of those that differ in their query only; None: no limit.
     """
 
     def __init__(
@@ -61,16 +63,20 @@ class MemoryFrontier:
         session_limit_of: SessionLimitOf | None = None,
         requests_max: int | None = None,
         host_requests_max: int | None = None,
+        path_requests_max: int | None = None,
     ) -> None:
         self._clock = clock
         self._rules_of = rules_of
         self._session_limit_of = session_limit_of or (lambda _: None)
         self._requests_max = requests_max
         self._host_requests_max = host_requests_max
+        self._path_requests_max = path_requests_max
         self._known: set[bytes] = set()
         self._stored = 0
         self._stored_of: Counter[str] = Counter()
         """By host:port; only counted when there is a limit."""
+        self._stored_under: Counter[bytes] = Counter()
+        """Links by path, likewise."""
         self._duplicates = 0
         self._finished = 0
         self._token = 0
@@ -128,7 +134,7 @@ class MemoryFrontier:
         if entry is None:
             return None
         # Links first: the slot and lane that most of them go to are not forgotten in between.
-        verdicts = self._store(links, self._terms_for(links), now) if links else []
+        verdicts = self._store(links, self._terms_for(links), now, are_links=True) if links else []
         self._totals.update(f"link.{verdict}" for verdict in verdicts if verdict in REFUSED)
         self._record(record)
         self._heed(host, entry, now)
@@ -254,7 +260,9 @@ class MemoryFrontier:
             limits={key: self._session_limit_of(key) for key in keys if key not in self._sessions},
         )
 
-    def _store(self, requests: Sequence[Request], terms: _Terms, now: float) -> list[Verdict]:
+    def _store(
+        self, requests: Sequence[Request], terms: _Terms, now: float, *, are_links: bool = False
+    ) -> list[Verdict]:
         verdicts: list[Verdict] = []
         touched: dict[Slot, None] = {}
         for request in requests:
@@ -264,11 +272,15 @@ class MemoryFrontier:
                 verdicts.append(Verdict.DUPLICATE)
             elif self._requests_max is not None and self._stored >= self._requests_max:
                 verdicts.append(Verdict.FULL)
+            elif are_links and not self._has_room_under(path := path_key(request) if self._path_requests_max else None):
+                verdicts.append(Verdict.PATH_FULL)
             elif not self._has_room_for(host := request.address.host):
                 verdicts.append(Verdict.HOST_FULL)
             else:
                 self._known.add(id_)
                 self._stored += 1
+                if are_links and path is not None:
+                    self._stored_under[path] += 1
                 slot = self._slots.get(host) or self._open_slot(host, terms.rules[host], now)
                 key = request.session_key
                 lane = slot.lanes.get(key)
@@ -282,6 +294,11 @@ class MemoryFrontier:
         for slot in touched:
             self._settle(slot, now)
         return verdicts
+
+    def _has_room_under(self, path: bytes | None) -> bool:
+        """Tell whether one more link of a path may be stored."""
+        most = self._path_requests_max
+        return path is None or most is None or self._stored_under[path] < most
 
     def _has_room_for(self, host: str) -> bool:
         """Count one more request of a host:port, unless that would be too many."""

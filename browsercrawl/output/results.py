@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails, PydanticSerializationError
 
 from browsercrawl.errors import OutputFailed, RunDamaged
 from browsercrawl.output.line_file import LineFile
-from browsercrawl.redaction import redact_text
+from browsercrawl.redaction import redact_text, shorten
 from browsercrawl.result import Result, ResultFields, ResultRecord
 
 _FIELDS = tuple(ResultFields.model_fields)
@@ -98,7 +98,7 @@ def result_line(result: Result) -> str:
     """
     fields = {name: getattr(result, name) for name in _FIELDS}
     if result.error:
-        fields["error"] = result.error.model_copy(update={"message": redact_text(result.error.message)})
+        fields["error"] = result.error.model_copy(update={"message": shorten(redact_text(result.error.message))})
     record = ResultRecord.model_construct(**fields, links=len(result.links))
     try:
         return record.model_dump_json()

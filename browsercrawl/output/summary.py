@@ -34,6 +34,8 @@ class FinishReason(StrEnum):
     """Likewise; links deeper than `depth` were not followed. That is the size of the job, too."""
     MAX_PER_HOST = "max_per_host"
     """Likewise; `max_per_host` kept out requests of a host that had so many."""
+    MAX_PER_PATH = "max_per_path"
+    """Likewise; `max_per_path` kept out links that differ in their query only: raise it if they are no trap."""
     STOPPED = "stopped"
     """The program that runs the crawler stopped it."""
     HANDLER_STOP = "handler_stop"

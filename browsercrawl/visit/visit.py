@@ -10,6 +10,7 @@ from pydantic import ConfigDict, JsonValue, TypeAdapter, ValidationError
 from browsercrawl.errors import UsageError
 from browsercrawl.events import Emit, UserLog
 from browsercrawl.ports import Navigation, PagePort
+from browsercrawl.redaction import shorten
 from browsercrawl.request import Request
 from browsercrawl.urls import shown
 from browsercrawl.visit.outcome import CapturedFile
@@ -166,7 +167,7 @@ class Visit:
             keep_fragment=parent.keep_fragment,
             sort_query=parent.sort_query,
             depth=parent.depth + 1,
-            parent_url=self.response.final_url,
+            parent_url=shorten(self.response.final_url),
         )
 
     def _check_open(self) -> None:

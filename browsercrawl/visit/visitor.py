@@ -42,7 +42,7 @@ from browsercrawl.errors import (
 )
 from browsercrawl.events import Emit
 from browsercrawl.ports import Navigation, PagePort, Snapshot
-from browsercrawl.redaction import redact_text
+from browsercrawl.redaction import redact_text, shorten
 from browsercrawl.request import Capture
 from browsercrawl.result import Phase, SkipReason
 from browsercrawl.urls import shown
@@ -399,7 +399,7 @@ class Visitor:
             task.exception()  # retrieved, so that asyncio does not report it a second time
 
     def _ended_by_handler(self, signal: HandlerSignal, progress: _Progress) -> VisitOutcome:
-        reason = redact_text(str(signal.reason))
+        reason = shorten(redact_text(str(signal.reason)))
         if isinstance(signal, Retry):
             return self._failed(HandlerRetry(f"the handler asked for another try: {reason}"), progress)
         if isinstance(signal, Blocked):

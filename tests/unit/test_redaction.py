@@ -250,3 +250,32 @@ def test_redact_hostile_text_takes_linear_time(piece: str) -> None:
     assert len(safe_text(text)) <= LENGTH_MAX
     redact_url(text)
     assert time.process_time() - started < 1.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://a.test/cb#access_token=geheim&state=1", "https://a.test/#/route?id_token=geheim",
+        "https://a.test/saml?SAMLResponse=geheim", "https://a.test/?X-Amz-Signature=geheim&X-Amz-Date=1",
+        "https://a.test/?pw=geheim", "https://a.test/?user_pw=geheim", "https://a.test/?access-code=geheim",
+        "https://a.test/?code_verifier=geheim", "https://a.test/?hmac=geheim", "https://a.test/?totp=geheim",
+        "https://a.test/?next=https%3A%2F%2Fme%3Ageheim%40b.test%2F", "//me:geheim@a.test/", "me:geheim@a.test",
+        "https://a.test/;jsessionid=geheim?x=1", "wss://a.test/?Ocp-Apim-Subscription-Key=geheim",
+        "Set-Cookie: sid=geheim; Path=/", "set-cookie:geheim", "{'Authorization': 'Basic geheim'}",
+        "Proxy-Authorization: Digest geheim, geheim",
+    ],
+)  # fmt: skip
+def test_redact_text_and_url_known_places_of_secrets(text: str) -> None:
+    """Where sites and protocols put secrets, nothing of them is left, alone and within a message."""
+    assert "geheim" not in redact_text(f"GET {text} failed")
+    assert "geheim" not in safe_text(text)
+    if "://" in text:
+        assert "geheim" not in redact_url(text)
+
+
+def test_neutralise_leaves_nothing_invisible_and_what_people_write() -> None:
+    """Characters that turn, hide or tag text are escaped; letters, joiners and emoji stay."""
+    for sign in "\x00\x1b\x7f\x9b\u061c\u200b\u200e\u202e\u2028\u2060\u2069\ufeff\ufff9\U000e0041":
+        assert neutralise(f"a{sign}b").isascii()
+    kept = "Zo\u00eb \u4e2d\u6587 \u05e2\u05d1 \u0645\u06cc\u200c\u062e \U0001f469\u200d\U0001f4bb \u00bd"
+    assert neutralise(kept) == kept

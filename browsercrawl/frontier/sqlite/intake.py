@@ -1,13 +1,14 @@
 """What enters the store: requests, and seeds that are refused."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pydantic_core import PydanticSerializationError
 
 from browsercrawl.errors import InputError
 from browsercrawl.frontier.interface import Record, Refusal, Verdict
+from browsercrawl.frontier.paths import path_key
 from browsercrawl.frontier.sqlite.ledger import Ledger
 from browsercrawl.frontier.sqlite.rows import SlotRow
 from browsercrawl.frontier.sqlite.schema import text_bytes
@@ -15,7 +16,9 @@ from browsercrawl.request import Request
 from browsercrawl.urls import shown
 
 _LOOKED_UP_AT_ONCE = 64
-_LOOK_UP = f"SELECT id FROM known WHERE id IN ({', '.join('?' * _LOOKED_UP_AT_ONCE)})"  # noqa: S608 - question marks only
+_SOME = f"IN ({', '.join('?' * _LOOKED_UP_AT_ONCE)})"
+_LOOK_UP = f"SELECT id FROM known WHERE id {_SOME}"  # noqa: S608 - question marks only
+_LOOK_UP_PATHS = f"SELECT key, stored FROM paths WHERE key {_SOME}"  # noqa: S608 - likewise
 _INSERT = """INSERT INTO requests (number, id, slot, lane, state, rank, attempt, stalls, token, stored_at, since,
     paused_s, held_from_s, body) VALUES (?, ?, ?, ?, 0, ?, 1, 0, 0, ?, ?, 0, ?, ?)"""
 
@@ -28,10 +31,15 @@ class Newcomer(NamedTuple):
     session: bytes
     priority: int
     body: str | bytes
+    path: bytes | None = None
 
 
-def newcomers(requests: Sequence[Request]) -> list[Newcomer]:
+def newcomers(requests: Sequence[Request], *, by_path: bool = False) -> list[Newcomer]:
     """Take requests apart for `store`.
+
+    Args:
+        requests: of one batch.
+        by_path: they are links, of which only so many of one path are stored.
 
     Raises:
         InputError: the values of one cannot be stored.
@@ -43,6 +51,7 @@ def newcomers(requests: Sequence[Request]) -> list[Newcomer]:
             text_bytes(request.session_key),
             request.priority,
             _body(request),
+            path_key(request) if by_path else None,
         )
         for request in requests
     ]
@@ -57,6 +66,7 @@ def store(ledger: Ledger, requests: Sequence[Newcomer], *, again: bool = False) 
     """See `Frontier.schedule`."""
     run, most, most_of_host = ledger.run, ledger.terms.requests_max, ledger.terms.host_requests_max
     known = _known(ledger, [request.id for request in requests])
+    paths, most_of_path = _stored_under(ledger, requests), ledger.terms.path_requests_max
     verdicts: list[Verdict] = []
     ids: list[tuple[bytes]] = []
     rows: list[tuple[object, ...]] = []
@@ -69,11 +79,16 @@ def store(ledger: Ledger, requests: Sequence[Newcomer], *, again: bool = False) 
         if most is not None and run.stored >= most:
             verdicts.append(Verdict.FULL)
             continue
+        if request.path is not None and most_of_path is not None and paths[request.path] >= most_of_path:
+            verdicts.append(Verdict.PATH_FULL)
+            continue
         slot = ledger.slot_of(request.host)
         if most_of_host is not None and slot.stored >= most_of_host:
             verdicts.append(Verdict.HOST_FULL)
             continue
         known.add(request.id)
+        if request.path is not None:
+            paths[request.path] += 1
         lane = ledger.lane_of(slot, request.session)
         run.stored += 1
         slot.stored += 1
@@ -90,6 +105,8 @@ def store(ledger: Ledger, requests: Sequence[Newcomer], *, again: bool = False) 
     if rows:
         ledger.database.executemany("INSERT INTO known VALUES (?)", ids)
         ledger.database.executemany(_INSERT, rows)
+        if paths:
+            ledger.database.executemany("INSERT OR REPLACE INTO paths VALUES (?, ?)", paths.items())
     for slot in touched:
         ledger.settle(slot, ledger.now)
     return verdicts
@@ -126,14 +143,23 @@ def note(ledger: Ledger, values: Mapping[str, str]) -> None:
     ledger.database.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", rows)
 
 
+def _stored_under(ledger: Ledger, requests: Sequence[Newcomer]) -> dict[bytes, int]:
+    """Return how many links are stored of each path that these have."""
+    paths = dict.fromkeys((request.path for request in requests if request.path is not None), 0)
+    paths.update(_looked_up(ledger, _LOOK_UP_PATHS, list(paths)))
+    return paths
+
+
 def _known(ledger: Ledger, ids: list[bytes]) -> set[bytes]:
     """Return those of the ids that were stored or refused before."""
-    known: set[bytes] = set()
-    for start in range(0, len(ids), _LOOKED_UP_AT_ONCE):
-        some = ids[start : start + _LOOKED_UP_AT_ONCE]
+    return {found for (found,) in _looked_up(ledger, _LOOK_UP, ids)}
+
+
+def _looked_up(ledger: Ledger, query: str, keys: list[bytes]) -> Iterator[tuple[Any, ...]]:
+    for start in range(0, len(keys), _LOOKED_UP_AT_ONCE):
+        some = keys[start : start + _LOOKED_UP_AT_ONCE]
         some += some[-1:] * (_LOOKED_UP_AT_ONCE - len(some))  # one statement for any number: it is prepared once
-        known.update(found for (found,) in ledger.database.execute(_LOOK_UP, some))
-    return known
+        yield from ledger.database.execute(query, some)
 
 
 def _body(request: Request) -> str | bytes:

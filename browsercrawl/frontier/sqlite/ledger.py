@@ -53,6 +53,7 @@ class Terms:
     session_limit_of: SessionLimitOf
     requests_max: int | None
     host_requests_max: int | None
+    path_requests_max: int | None
     exclusive: bool
     owner_timeout_s: float
     store: int = 0

@@ -14,7 +14,7 @@ from browsercrawl.errors import OutputFailed, RunDamaged
 
 APPLICATION_ID = 0x62637231
 """Stands in the header of every file of ours, so that it cannot be taken for another program's."""
-VERSION = 2
+VERSION = 3
 """Of the tables; a file of another version is left alone."""
 
 WAIT_FOR_OTHERS_S = 5.0
@@ -36,6 +36,10 @@ CREATE TABLE run (  -- one row: what is counted over all, and the numbers to giv
 INSERT INTO run VALUES (NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 
 CREATE TABLE known (id BLOB PRIMARY KEY) WITHOUT ROWID;
+
+CREATE TABLE paths (  -- links that differ in their query only, counted where there is a limit
+    key BLOB PRIMARY KEY, stored INTEGER NOT NULL
+) WITHOUT ROWID;
 
 CREATE TABLE requests (
     number INTEGER PRIMARY KEY,  -- in the order of storing

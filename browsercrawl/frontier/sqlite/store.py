@@ -36,6 +36,7 @@ class StoreOptions:
             after each exclusive opening; None: no session has one.
         requests_max: requests stored at most, finished ones included; None: no limit.
         host_requests_max: likewise, of each host:port.
+        path_requests_max: links stored at most of those that differ in their query only; None: no limit.
         exclusive: nobody else has it open, which a lock outside of it proves: claims of whoever had it return at once.
         on_full: told why the disk cannot be written, once, and None when it can again; called in the store's thread.
         owner_timeout_s: where stores share a file, one not heard of for so long has lost its claims.
@@ -45,6 +46,7 @@ class StoreOptions:
     session_limit_of: SessionLimitOf | None = None
     requests_max: int | None = None
     host_requests_max: int | None = None
+    path_requests_max: int | None = None
     exclusive: bool = True
     on_full: Callable[[str | None], None] | None = None
     owner_timeout_s: float = 30.0
@@ -91,6 +93,7 @@ class SqliteFrontier:
             session_limit_of=options.session_limit_of or (lambda _: None),
             requests_max=options.requests_max,
             host_requests_max=options.host_requests_max,
+            path_requests_max=options.path_requests_max,
             exclusive=options.exclusive,
             owner_timeout_s=options.owner_timeout_s,
         )
@@ -130,7 +133,7 @@ class SqliteFrontier:
         Raises:
             InputError: the data of a link cannot be stored; then nothing was changed.
         """
-        batch = intake.newcomers(links)
+        batch = intake.newcomers(links, by_path=self._thread.terms.path_requests_max is not None)
         return await self._thread.submit(
             lambda ledger: claims.complete(ledger, claim.token, left=record, links=batch, host=host)
         )

@@ -22,6 +22,11 @@ SHOP = """
 async def page(visit):
     await visit.enqueue_links()
 
+def in_scope(request, url):
+    with open("asked.txt", "a") as file:
+        file.write(f"{request.anchors} {url}\\n")
+    return "/faults/" not in url
+
 async def product(visit):
     visit.push(await visit.page.inner_text("h1"))
 
@@ -64,6 +69,7 @@ def test_run_example_with_functions_crawls_the_demo_shop(site: DemoSite, tmp_pat
     text = text.replace("depth: 2", "depth: 9").replace("25%", "50%")
     text = text.replace("# - {url: ", f'- "{site.url}/faults/status?is=404"\n    # - {{url: ')
     text += "handlers: {default: 'shop:page', product: 'shop:product'}\non_failed: shop:failed\nsinks: ['shop:Sink']\n"
+    text += "in_scope: shop:in_scope\n"
     (tmp_path / "crawl.yaml").write_text(text, encoding="utf-8")
     (tmp_path / "shop.py").write_text(SHOP, encoding="utf-8")
     done = _run(tmp_path, "run", "crawl.yaml", "--output", "out", "--json")
@@ -83,6 +89,7 @@ def test_run_example_with_functions_crawls_the_demo_shop(site: DemoSite, tmp_pat
     assert kinds["/"] == {"html"}
     assert kinds[truth.products[0].path] == {"html", "screenshot"}
     assert (tmp_path / "failed.txt").read_text() == "http_rejected\n"
+    assert f"('{site.url}/',) {site.url}{truth.products[0].path}\n" in (tmp_path / "asked.txt").read_text()
     told = (tmp_path / "sink.txt").read_text().split()
     assert told[-1] == "closed"
     assert sorted(told[:-1]) == sorted(result["request_id"] for result in results)

@@ -35,13 +35,17 @@ def _configured(*argv: str) -> CrawlerConfig:
 def test_configuration_without_options_is_polite_and_captures_nothing() -> None:
     """The command line waits between visits to a host, and takes no more of a page than it needs."""
     config = _configured()
-    assert config == CrawlerConfig.load({"output": "runs/x", "host": {"delay_s": None}, "visit": {"capture": []}})
+    assert config == CrawlerConfig.load(
+        {"output": "runs/x", "host": {"delay_s": None}, "visit": {"capture": []}, "links": {"max_per_path": 1000}}
+    )
 
 
 def test_configuration_every_option_reaches_its_field() -> None:
     """Each option sets exactly what it says."""
     config = _configured(
-        *("--depth", "3", "--scope", "any", "--max-requests", "9", "--timeout", "30s", "--retries", "0"),
+        *("--depth", "3", "--scope", "list", "--hosts", "a.test,*.b.test", "--include", "*/a/*", "--exclude", "*.pdf"),
+        *("--follow-traps", "--max-per-path", "5"),
+        *("--max-requests", "9", "--timeout", "30s", "--retries", "0"),
         *("--wait-until", "commit", "--wait-for", "#x", "--block", "image,font", "--concurrency", "7"),
         *("--delay", "250ms", "--per-host", "2", "--profile", "lean", "--user-agent", "me"),
         *("--proxy", "http://p:1", "--save", "html,text", "--max-time", "2h", "--max-failures", "10%"),
@@ -53,8 +57,9 @@ def test_configuration_every_option_reaches_its_field() -> None:
             "profile": "lean",
             "concurrency": 7,
             "links": {
-                "depth": 3, "scope": "any", "max_requests": 9, "max_per_host": 4, "keep_fragments": True,
-                "sort_query": True,
+                "depth": 3, "scope": "list", "hosts": ["a.test", "*.b.test"], "include": ["*/a/*"],
+                "exclude": ["*.pdf"], "follow_traps": True, "max_requests": 9, "max_per_host": 4, "max_per_path": 5,
+                "keep_fragments": True, "sort_query": True,
             },
             "limits": {"max_time_s": 7200, "max_failure_share": 0.1, "max_disk_bytes": 2**30},
             "visit": {

@@ -108,11 +108,16 @@ def test_run_missing_extra_is_told_before_the_start(
 
 def test_load_handlers_by_label_and_the_default_for_both_its_names(load: Callable[[str], UserCode]) -> None:
     """`default` gets pages without a label, and those a rule sends to it by name."""
-    code = load("handlers: {default: 'code:page', product: 'code:page'}\non_failed: code:failed\nsinks: ['code:Sink']")
+    code = load(
+        "handlers: {default: 'code:page', product: 'code:page'}\non_failed: code:failed\nsinks: ['code:Sink']\n"
+        "in_scope: code:plain"
+    )
     assert set(code.handlers) == {None, "default", "product"}
     assert code.on_failed is not None
     assert code.on_failed.__name__ == "failed"
     assert len(code.sinks) == 1
+    assert code.in_scope is not None
+    assert code.in_scope.__name__ == "plain"
 
 
 @pytest.mark.parametrize(
@@ -122,6 +127,7 @@ def test_load_handlers_by_label_and_the_default_for_both_its_names(load: Callabl
         ("handlers: {x: 'code:pages'}", r"handlers\.x: module \w+ \(.*\.py\) has no pages \(did you mean page\?\)"),
         ("handlers: {x: 'no_such.module:x'}", r"handlers\.x: there is no module no_such in .*, nor among"),
         ("on_failed: code:number", r"on_failed: \w+:number must be an `async def` function"),
+        ("in_scope: code:page", r"in_scope: \w+:page must be a plain `def` function"),
         ("sinks: ['code:number']", r"sinks\[1\]: \w+:number must be a function or class that, called without"),
         ("sinks: ['code:sink']", r"sinks\[1\]: \w+:sink must be a function or class that, called without"),
         ("sinks: ['code:Half']", r"sinks\[1\]: what \w+:Half\(\) gives has no `async def` write\(records\) and close"),

@@ -99,7 +99,7 @@ def test_schema_accepts_the_example(schema: Any) -> None:
         "sessions: {rules: [{session: a, url: x}, {session: b, key: x}]}",
         "sessions: {per_host: true, proxies: ['http://a:1'], proxy: 'a:b', proxy_cooldown: 0, blocked: {status: 418}}",
         "sessions: {pool: 3, state: x, key: '${N}', save_every_pages: 1, share_accounts: false}",
-        "handlers: {default: 'a.b:c'}", "sinks: ['a:b']", "on_failed: a:b", "output: {directory: x}",
+        "handlers: {default: 'a.b:c'}", "sinks: ['a:b']", "on_failed: a:b", "in_scope: a:b", "output: {directory: x}",
     ],
 )  # fmt: skip
 def test_schema_and_program_accept_the_same(schema: Any, line: str) -> None:
@@ -113,7 +113,7 @@ def test_schema_and_program_accept_the_same(schema: Any, line: str) -> None:
     "line",
     [
         "visit: {timeout: 30}", "visit: {timeout: 30x}", "visit: {retries: -1}", "visit: {retries: 101}",
-        "visit: {wait_until: lod}", "visit: {save: [htm]}", "visit: {retires: 1}", "links: {scope: domain}",
+        "visit: {wait_until: lod}", "visit: {save: [htm]}", "visit: {retires: 1}", "links: {scope: site}",
         "limits: {max_failures: many}", "limits: {max_failures: 0}", "limits: {max_disk: 3}", "pace: {delay: 3}",
         "pace: {concurrency: none}", "rules: [{url: x, timout: 3s}]", "handlers: {x: shop}", "sinks: a:b",
         "nonsense: 1", "browser: {profile: fat}", "browser: {headed: 3}",

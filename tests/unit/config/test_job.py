@@ -36,7 +36,9 @@ def _refused(text: str, *, seeds: str = SEEDS, **environment: str) -> list[str]:
 
 def test_job_with_seeds_alone_has_the_command_lines_defaults() -> None:
     """A job says what it wants to be different; the rest is as `crawl` has it."""
-    assert _config("") == CrawlerConfig.load({"output": "runs/x", "host": {"delay_s": None}, "visit": {"capture": []}})
+    assert _config("") == CrawlerConfig.load(
+        {"output": "runs/x", "host": {"delay_s": None}, "visit": {"capture": []}, "links": {"max_per_path": 1000}}
+    )
 
 
 def test_job_every_field_reaches_the_configuration() -> None:
@@ -45,8 +47,9 @@ def test_job_every_field_reaches_the_configuration() -> None:
         """
 visit: {timeout: 30s, retries: 0, wait_until: commit, wait_for: "#x", block: [image], save: html,
         accept_status: [404, 410]}
-links: {depth: 3, scope: any, keep_fragments: true, sort_query: yes}
-limits: {max_requests: 9, max_per_host: 4, max_time: 2h, max_failures: 10%, max_disk: 1GiB}
+links: {depth: 3, scope: list, hosts: "a.test, *.b.test", include: ["*/a,b/*"], exclude: "*.pdf,*.zip",
+        follow_traps: true, keep_fragments: true, sort_query: yes}
+limits: {max_requests: 9, max_per_host: 4, max_per_path: 5, max_time: 2h, max_failures: 10%, max_disk: 1GiB}
 pace: {concurrency: 7, delay: 250ms, per_host: 2, ignore_robots: true}
 browser: {profile: lean, user_agent: me, proxy: "http://p:1"}
 rules:
@@ -67,8 +70,9 @@ handlers: {product: "shop:product"}
             "retry": {"retries": 0},
             "host": {"delay_s": 0.25, "per_host": 2},
             "links": {
-                "depth": 3, "scope": "any", "max_requests": 9, "max_per_host": 4, "keep_fragments": True,
-                "sort_query": True,
+                "depth": 3, "scope": "list", "hosts": ["a.test", "*.b.test"], "include": ["*/a,b/*"],
+                "exclude": ["*.pdf", "*.zip"], "follow_traps": True, "max_requests": 9, "max_per_host": 4,
+                "max_per_path": 5, "keep_fragments": True, "sort_query": True,
             },
             "limits": {"max_time_s": 7200, "max_failure_share": 0.1, "max_disk_bytes": 2**30},
             "browser": {"block": ["image"], "user_agent": "me", "proxy": "http://p:1"},
@@ -144,7 +148,7 @@ seeds:
         ("visit: {save: htm}", "visit.save: 'htm' is not one of html, text, markdown, screenshot, pdf, mhtml"),
         ("visit: {accept_status: 40}", "visit.accept_status: must be at least 100, not 40"),
         ("visit: {wait_for: ''}", "visit.wait_for: must not be empty"),
-        ("links: {scope: off}", "links.scope: 'off' is not one of host, any"),
+        ("links: {scope: off}", "links.scope: 'off' is not one of host, domain"),
         ("links: {depth: -1}", "links.depth: must be at least 0, not -1"),
         ("links: {sort_query: maybe}", "links.sort_query: must be true or false"),
         ("limits: {max_disk: 3}", "limits.max_disk: '3': write a number and one of B, KB, MB, GB, KiB, MiB, GiB,"),

@@ -1,10 +1,12 @@
 """Links: what is followed, how deep, where to, and what is counted instead."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
 from browsercrawl import Crawler, Request, Visit
+from browsercrawl.errors import ConfigError
 from browsercrawl.events import RequestScheduled
 from browsercrawl.result import SkipReason
 from browsercrawl.testing.fake_browser import FakePageScript
@@ -61,6 +63,91 @@ async def test_crawl_redirected_seed_widens_its_scope(crawl: "Crawl") -> None:
     done = await crawl(site, [URL], links={"depth": 5})
     assert {each.url for each in done.results} == {URL, f"{www}a", f"{URL}b", f"{www}c"}
     assert done.summary.links_skipped == {"out_of_scope": 1}
+
+
+async def test_crawl_scope_function_that_raises_fails_its_page(crawl: "Crawl") -> None:
+    """The user's own scope decides for all pages, in place of `links.scope`; its error is the page's result."""
+
+    def prepare(crawler: Crawler) -> None:
+        @crawler.scope
+        def _(request: Request, url: str) -> bool:
+            if "bad" in request.url:
+                raise RuntimeError("no idea")
+            return "else" in url or "bad" in url
+
+        with pytest.raises(ConfigError, match="two functions for the scope"):
+            crawler.scope(lambda _request, _url: True)
+
+    other = "http://else.test/"
+    site = {URL: FakePageScript(links=(other, f"{URL}a", f"{URL}bad")), f"{URL}bad": FakePageScript(links=(URL,))}
+    done = await crawl({**site, other: FakePageScript()}, [URL], links={"depth": 3}, prepare=prepare)
+    assert {each.url: each.outcome for each in done.results} == {
+        URL: "succeeded", other: "succeeded", f"{URL}bad": "failed",
+    }  # fmt: skip
+    error = done.of(f"{URL}bad").error
+    assert error is not None
+    assert (error.kind, error.phase) == ("handler_failed", "handle")
+    assert error.message.endswith("raised RuntimeError: no idea")
+    assert done.summary.links_skipped == {"out_of_scope": 1}
+
+
+async def test_crawl_scope_that_is_a_coroutine_function_is_refused() -> None:
+    """It is asked for each link, and cannot be awaited there."""
+
+    async def scope(_request: Request, _url: str) -> bool:
+        return True
+
+    with pytest.raises(ConfigError, match="must be a plain `def` function"):
+        Crawler().scope(scope)  # type: ignore[arg-type]  # that is the test
+
+
+def deeper(url: str) -> str:
+    """A relative link that a server answers at any depth."""
+    return f"{url}news/"
+
+
+def wider(url: str) -> str:
+    """Each page adds a parameter to its own address."""
+    return f"{url}&sort=asc" if "?" in url else f"{url}?sort=asc"
+
+
+def numbered(url: str) -> str:
+    """Each folder has one below it, of another name."""
+    return f"{url}{url.count('/')}/"
+
+
+def tomorrow(url: str) -> str:
+    """A calendar."""
+    return f"{URL}calendar?day={int(url.partition('day=')[2] or 0) + 1}"
+
+
+def another_session(url: str) -> str:
+    """A server without cookies gives each visitor of a page a new session, and writes it into the link."""
+    return f"{URL}shop;jsessionid={hash(url) & 0xFFFFFFFF:x}"
+
+
+@pytest.mark.parametrize(
+    ("trap", "pages", "reason"),
+    [
+        (deeper, 4, "repeated_path"),
+        (wider, 51, "too_many_parameters"),
+        (numbered, 26, "path_too_deep"),
+        (tomorrow, 31, "max_per_path"),
+        (another_session, 2, None),
+    ],
+)
+async def test_crawl_of_an_endless_site_ends_by_itself(
+    crawl: "Crawl", trap: Callable[[str], str], pages: int, reason: str | None
+) -> None:
+    """Without any limit of depth a site that makes up its addresses is left after a few pages, and it is told why."""
+    links = {"depth": 1_000_000, "max_per_path": 30}
+    if trap is wider:
+        links["max_per_path"] = 1_000
+    done = await crawl(lambda url: FakePageScript(links=(trap(url),)), [URL], links=links)
+    assert len(done.results) == pages
+    assert done.summary.links_skipped == ({reason: 1} if reason else {})
+    assert done.summary.finish_reason == ("max_per_path" if reason == "max_per_path" else "finished")
+    assert done.summary.exit_code == 0
 
 
 async def test_crawl_enqueue_links_gives_label_session_and_keeps_to_scope(crawl: "Crawl") -> None:

@@ -22,6 +22,7 @@ from browsercrawl.result import SkipReason
 from browsercrawl.testing.fake_browser import FakeLauncher, FakePageScript
 
 URL = "http://site.test/"
+SHOP = "shop.test"
 
 
 def tree(url: str) -> FakePageScript:
@@ -198,6 +199,25 @@ async def test_run_max_per_host_takes_no_more_of_a_host_than_that(tmp_path: Path
     assert [each.skip_reason for each in records(tmp_path / "run") if each.outcome == "skipped"] == ["max_per_host"]
     assert summary.links_skipped[SkipReason.MAX_PER_HOST] > 0
     assert (summary.finish_reason, summary.exit_code) == (FinishReason.MAX_PER_HOST, 0)
+
+
+async def test_run_resumed_keeps_to_the_seeds_scope_and_to_what_a_path_has_had(tmp_path: Path) -> None:
+    """Two steps from its seed and in another process, a page's links are judged by the seed; so are endless queries."""
+
+    def calendar(url: str) -> FakePageScript:
+        day = int(url.rpartition("=")[2]) if "=" in url else 0
+        days = [f"http://www.{SHOP}/docs/calendar?day={day + step}" for step in (1, 2)]
+        return FakePageScript(links=(*days, f"http://www.{SHOP}/", f"http://{SHOP}/docs/"))
+
+    options = {"links": {"depth": 99, "scope": "prefix", "max_per_path": 5}, "host": {"per_host": 1}}
+    seeds = [f"http://www.{SHOP}/docs/"]
+    await stopped_after(crawler_of(tmp_path / "run", calendar, **options), seeds, 4)
+    summary = await crawler_of(tmp_path / "run", calendar, **options).run(seeds)
+    assert [each.url.removeprefix(seeds[0]) for each in records(tmp_path / "run")] == [
+        "", *(f"calendar?day={day}" for day in range(1, 6)),
+    ]  # fmt: skip
+    assert summary.links_skipped == {"out_of_scope": 12, "max_per_path": 3}
+    assert summary.finish_reason is FinishReason.MAX_PER_PATH
 
 
 async def test_rules_give_wishes_by_url_and_label(tmp_path: Path) -> None:

@@ -42,17 +42,15 @@ async def make(request: pytest.FixtureRequest, clock: VirtualClock, tmp_path: Pa
     made: list[Frontier] = []
 
     async def open_one(
-        rules: HostRules | RulesOf = FREE, *, limits: SessionLimitOf | None = None, requests_max: int | None = None
+        rules: HostRules | RulesOf = FREE, *, limits: SessionLimitOf | None = None, **most: int | None
     ) -> Frontier:
         rules_of: RulesOf = rules if callable(rules) else lambda _: rules
         if request.param == "memory":
-            made.append(
-                MemoryFrontier(clock=clock, rules_of=rules_of, session_limit_of=limits, requests_max=requests_max)
-            )
+            made.append(MemoryFrontier(clock=clock, rules_of=rules_of, session_limit_of=limits, **most))
         else:
             path = tmp_path / f"{len(made)}.sqlite"
             make_store(path, notes={})
-            options = StoreOptions(session_limit_of=limits, requests_max=requests_max)
+            options = StoreOptions(session_limit_of=limits, **most)  # type: ignore[arg-type]  # names of its limits
             made.append(await SqliteFrontier.open(path, clock=clock, rules_of=rules_of, options=options))
         return made[-1]
 
@@ -73,6 +71,23 @@ async def _claim(
 
 def _urls(claims: list[Claim]) -> list[str]:
     return [claim.request.url.removeprefix("http://") for claim in claims]
+
+
+async def test_frontier_path_that_is_full_takes_no_more_links_of_other_queries(make: Make) -> None:
+    """Only links count, by path and session, duplicates not; what has no query is not meant, nor are seeds."""
+    frontier = await make(path_requests_max=2)
+    seeds = [_request("a", f"list?seed={number}") for number in range(5)]
+    assert await frontier.schedule(seeds) == [Verdict.STORED] * 5
+    first, second = await _claim(frontier, 2)
+    links = [_request("a", "list?page=1"), seeds[0], _request("a", "list?page=2"), _request("a", "list?page=2")]
+    more = [_request("a", "list?page=3"), _request("a", "list"), _request("a", "list/?page=3"), _request("b", "list?p")]
+    stored, duplicate, full = Verdict.STORED, Verdict.DUPLICATE, Verdict.PATH_FULL
+    assert await frontier.complete(first, record=DONE, links=[*links, *more]) == [
+        stored, duplicate, stored, duplicate, full, stored, stored, stored,
+    ]  # fmt: skip
+    again = [_request("a", "list?page=4"), _request("a", "list?page=1"), _request("a", "list?page=4", session="me")]
+    assert await frontier.complete(second, record=DONE, links=again) == [full, duplicate, stored]
+    assert (await frontier.totals())["link.max_per_path"] == 2
 
 
 async def test_frontier_slot_that_went_idle_still_keeps_its_delay(clock: VirtualClock, make: Make) -> None:
