@@ -119,8 +119,8 @@ class Crawler:
         """Register a function that tells how much of something of yours is used: 0 is nothing, 1 all there is.
 
         From 0.8 on no page is opened beside those that are open, from 0.9 on there are fewer and fewer, down to one. It
-        is called several times a second, on the event loop, while a run is going on, and must be quick. One that raises is
-        not called again.
+        is called several times a second, on the event loop, while a run is going on, and must be quick. One that raises
+        is not called again.
 
         Raises:
             ConfigError: there is one of that name.
