@@ -51,7 +51,7 @@ from browsercrawl.events import (
     VisitSucceeded,
 )
 from browsercrawl.frontier import Claim, Cost, HostUpdate, Verdict
-from browsercrawl.politeness import VisitGaps, host_deferral_s, retry_after_s, retry_delay_s, slot_rules
+from browsercrawl.politeness import VisitGaps, host_deferral_s, retry_after_s, retry_delay_s
 from browsercrawl.pool import Lease
 from browsercrawl.request import Request
 from browsercrawl.result import Artifact, Outcome, Phase, SkipReason, Timings
@@ -77,7 +77,7 @@ class Attempts:
         self._identities = identities
         self._config = config
         self._links = LinkFollower(config.links, inherits=identities.is_plain)
-        self._gaps = VisitGaps(slot_rules(config.host))
+        self._gaps = VisitGaps()
         self._silent_at = -inf
 
     async def carry_out(self, claim: Claim, *, alone: bool) -> None:
@@ -145,7 +145,7 @@ class Attempts:
 
     async def _visit(self, claim: Claim, lease: Lease, plan: VisitPlan, history: History) -> VisitOutcome:
         request = claim.request
-        history.politeness_s += await self._keep_gap(request.address.host)
+        history.politeness_s += await self._keep_gap(request.address.host, claim.delay_s)
         self._w.emit(VisitStarted(request_id=request.id, url=request.url, attempt=claim.attempt, lease_id=lease.id))
         history.started_at = history.started_at or self._w.clock.utc()
         began_at = loop_time()
@@ -205,9 +205,9 @@ class Attempts:
         else:
             await self._complete(claim, outcome, history, host)
 
-    async def _keep_gap(self, host: str) -> float:
+    async def _keep_gap(self, host: str, delay_s: float) -> float:
         """Keep the host's delay also where the page came later than the claim; returns the seconds waited."""
-        wait_s, next_s = self._gaps.reserve(host, now=self._w.clock.now())
+        wait_s, next_s = self._gaps.reserve(host, delay_s=delay_s, now=self._w.clock.now())
         if next_s > 0:
             await self._w.frontier.defer(host, next_s)  # so that the next one waits there, not in a page
         if wait_s > 0:

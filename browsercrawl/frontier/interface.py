@@ -144,6 +144,7 @@ class Claim:
         queued_s: time waited since it was stored, released or its claim expired, without what counts as politeness.
         politeness_s: of that wait, its own retry pause, and the time in its lane during which the slot was held back
             (delay, concurrency, deferral), parked or not: a slot knows nothing of sessions.
+        delay_s: what its slot keeps between two claims, as of this one.
         refusals: consecutive refusals of its host when it was claimed; see `HostUpdate`.
         memo: what its last owner left with `release`; empty before, and kept when a claim expires.
     """
@@ -157,6 +158,7 @@ class Claim:
     stored_at: float
     queued_s: float
     politeness_s: float
+    delay_s: float = 0.0
     refusals: int = 0
     memo: str = ""
 
@@ -270,6 +272,12 @@ class Frontier(Protocol):
 
     async def defer(self, host: str, delay_s: float) -> None:
         """Hold a slot back for at least `delay_s` from now; a longer deferral that stands already stays."""
+
+    async def restrain(self, host: str, *, delay_s: float) -> None:
+        """Keep at least `delay_s` between two claims of a slot from now on; the next one is no earlier than that.
+
+        What was told holds until the run is opened anew; no more than what holds already changes nothing.
+        """
 
     async def limit_session(self, session: str, claims_max: int | None) -> None:
         """Set how many requests of a session may be claimed at once, on all hosts together, from now on.

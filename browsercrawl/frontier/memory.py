@@ -3,8 +3,8 @@
 How it keeps time without a timer: each slot knows the next instant at which it changes by itself (a delay or a pause
 is over, a claim expires), and every call first carries out, in order, what has come due since the last one. Between
 calls nothing runs. Of a finished request only the 16 bytes of its id remain; lanes go with their last request, sessions
-with their last lane unless a limit was told, slots when their delay or deferral is over and their host has not refused
-us last.
+with their last lane unless a limit was told, slots when their delay or deferral is over, their host has not refused us
+last, and no longer delay was told.
 """
 
 from collections import Counter, deque
@@ -172,6 +172,13 @@ class MemoryFrontier:
         slot.open_at = max(slot.open_at, now + delay_s)
         self._settle(slot, now)
 
+    async def restrain(self, host: str, *, delay_s: float) -> None:
+        """See `Frontier.restrain`."""
+        now = self._catch_up()
+        slot = self._slots.get(host) or self._open_slot(host, self._rules_of(host), now)
+        slot.restrain(delay_s, now)
+        self._settle(slot, now)
+
     async def limit_session(self, session: str, claims_max: int | None) -> None:
         """See `Frontier.limit_session`."""
         now = self._catch_up()
@@ -337,6 +344,7 @@ class MemoryFrontier:
             stored_at=entry.stored_at,
             queued_s=max(0.0, now - entry.since - politeness_s),  # sums of floats may miss zero by a hair
             politeness_s=politeness_s,
+            delay_s=slot.delay_s,
             refusals=slot.refusals,
             memo=entry.memo,
         )
@@ -391,7 +399,7 @@ class MemoryFrontier:
         alarm, chance = slot.outlook()
         if not slot.members and slot.open_at <= at:
             alarm = None  # nothing will change by itself any more
-            if not slot.refusals:
+            if not slot.refusals and not slot.is_restrained:
                 self._slots.pop(slot.host, None)
         if alarm is None:
             self._alarms.drop(slot)

@@ -160,6 +160,7 @@ class Slot:
     """One host:port with its lanes, its claims and its restraint.
 
     Attributes:
+        delay_s: between two claims: what its rules say, or more, if that was told.
         open_at: no claim before this instant: the delay since the last claim, or a deferral.
         parked: of its queued requests, those in lanes that are parked.
         lanes: by session.
@@ -172,13 +173,14 @@ class Slot:
     """
 
     __slots__ = (
-        "_rules", "_since", "_tally", "alarm", "aside", "chance", "claimed", "held_s", "host", "lanes", "members",
-        "node", "open_at", "parked", "paused", "queued", "ranked", "refusals", "refused", "state",
+        "_rules", "_since", "_tally", "alarm", "aside", "chance", "claimed", "delay_s", "held_s", "host", "lanes",
+        "members", "node", "open_at", "parked", "paused", "queued", "ranked", "refusals", "refused", "state",
     )  # fmt: skip
 
     def __init__(self, host: str, rules: SlotRules, *, tally: Tally, at: float) -> None:
         self.host = host
         self._rules = rules
+        self.delay_s = rules.delay_s
         self._tally = tally
         self.state = SlotState.EMPTY
         self._since = at
@@ -204,9 +206,20 @@ class Slot:
         most = self._rules.concurrency_max
         return most is not None and len(self.claimed) >= most
 
+    @property
+    def is_restrained(self) -> bool:
+        """A longer delay was told than its rules say."""
+        return self.delay_s > self._rules.delay_s
+
+    def restrain(self, delay_s: float, at: float) -> None:
+        """Keep at least so much between two claims from now on, and between now and the next."""
+        if delay_s > self.delay_s:
+            self.delay_s = delay_s
+            self.open_at = max(self.open_at, at + delay_s)
+
     def reserve(self, at: float) -> None:
         """Keep the delay free after a claim at `at`: the claim, not the visit, moves the next instant."""
-        self.open_at = max(self.open_at, at + self._rules.delay_s)
+        self.open_at = max(self.open_at, at + self.delay_s)
 
     def held_until(self, at: float) -> float:
         """Return the seconds that requests were held back here, up to `at`."""

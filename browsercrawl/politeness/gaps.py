@@ -1,9 +1,6 @@
 """The gap between two visits of a host, where it counts: at their starts."""
 
 from collections import OrderedDict
-from collections.abc import Callable
-
-from browsercrawl.politeness.rules import HostRules
 
 _HOSTS_MAX = 10_000
 """Hosts remembered; past that the one visited longest ago is forgotten: its delay is over, or its frontier keeps it."""
@@ -14,26 +11,22 @@ class VisitGaps:
 
     The frontier keeps claims apart. But getting a page takes a moment, the first one longest: without this, two visits
     claimed a second apart would reach the host together when their pages become ready together.
-
-    Args:
-        rules_of: gives the rules of a `hostname:port`.
     """
 
-    def __init__(self, rules_of: Callable[[str], HostRules]) -> None:
-        self._rules_of = rules_of
+    def __init__(self) -> None:
         self._next: OrderedDict[str, float] = OrderedDict()
 
-    def reserve(self, host: str, *, now: float) -> tuple[float, float]:
+    def reserve(self, host: str, *, delay_s: float, now: float) -> tuple[float, float]:
         """Take the next start of a host.
 
         Args:
             host: `hostname:port`.
+            delay_s: to the start after it.
             now: on the engine's clock.
 
         Returns:
             Seconds until this visit may start, and, from now, until the host's next one may; (0, 0) without a delay.
         """
-        delay_s = self._rules_of(host).delay_s
         if not delay_s:
             return 0.0, 0.0
         start = max(now, self._next.pop(host, now))

@@ -39,6 +39,7 @@ class Taken(NamedTuple):
     stored_at: float
     queued_s: float
     politeness_s: float
+    delay_s: float
     refusals: int
     memo: bytes | None
     body: str | bytes
@@ -55,6 +56,7 @@ class Taken(NamedTuple):
             stored_at=timeline.on_clock(self.stored_at),
             queued_s=self.queued_s,
             politeness_s=self.politeness_s,
+            delay_s=self.delay_s,
             refusals=self.refusals,
             memo=bytes_text(self.memo or b""),
         )
@@ -143,6 +145,15 @@ def defer(ledger: Ledger, host: str, *, delay_s: float) -> None:
     ledger.settle(slot, ledger.now)
 
 
+def restrain(ledger: Ledger, host: str, *, delay_s: float) -> None:
+    """See `Frontier.restrain`."""
+    slot = ledger.slot_of(host)
+    if delay_s > slot.delay_s:
+        slot.delay_s = delay_s
+        slot.open_at = max(slot.open_at, ledger.now + delay_s)
+    ledger.settle(slot, ledger.now)
+
+
 def _give_back(ledger: Ledger, row: RequestRow, how: Return) -> None:
     now = ledger.now
     slot, lane = ledger.slot(row.slot), ledger.lane(row.lane)
@@ -206,8 +217,9 @@ def _take(ledger: Ledger, lane: LaneRow, wish: Wish) -> Taken:
     ledger.settle(slot, now)
     queued_s = max(0.0, now - since - politeness_s)  # sums of floats may miss zero by a hair
     return Taken(
-        token, wish.owner, until, attempt, stalls, stored_at, queued_s, politeness_s, slot.refusals, memo, body
-    )
+        token, wish.owner, until, attempt, stalls, stored_at, queued_s, politeness_s, slot.delay_s, slot.refusals,
+        memo, body,
+    )  # fmt: skip
 
 
 def _next_lane(ledger: Ledger, warm: AbstractSet[bytes]) -> LaneRow | None:

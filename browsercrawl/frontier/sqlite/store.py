@@ -152,6 +152,10 @@ class SqliteFrontier:
         """See `Frontier.defer`."""
         await self._thread.submit(lambda ledger: claims.defer(ledger, host, delay_s=delay_s))
 
+    async def restrain(self, host: str, *, delay_s: float) -> None:
+        """See `Frontier.restrain`; an exclusive opening forgets what was told."""
+        await self._thread.submit(lambda ledger: claims.restrain(ledger, host, delay_s=delay_s))
+
     async def limit_session(self, session: str, claims_max: int | None) -> None:
         """See `Frontier.limit_session`; an exclusive opening forgets what was told."""
         await self._thread.submit(lambda ledger: claims.limit_session(ledger, session, claims_max=claims_max))

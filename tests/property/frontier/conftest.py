@@ -95,7 +95,18 @@ class _Several:
         self._store = stores[0]
 
     def __getattr__(self, name: str) -> Any:
-        if name in {"schedule", "refuse", "claim", "complete", "release", "defer", "limit_session", "emptied", "note"}:
+        if name in {
+            "schedule",
+            "refuse",
+            "claim",
+            "complete",
+            "release",
+            "defer",
+            "restrain",
+            "limit_session",
+            "emptied",
+            "note",
+        }:
             self._store = next(self._turns)
         return getattr(self._store, name)
 

@@ -22,15 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from browsercrawl.frontier import (
-    Claim,
-    Cost,
-    FrontierCounts,
-    HostUpdate,
-    Record,
-    Refusal,
-    Verdict,
-)
+from browsercrawl.frontier import Claim, Cost, FrontierCounts, HostUpdate, Record, Refusal, Verdict
 from browsercrawl.frontier.interface import REFUSED
 from browsercrawl.politeness import HostRules
 from browsercrawl.request import Request
@@ -89,6 +81,7 @@ class Model:
         self.refusals = dict.fromkeys(RULES, 0)
         self.times_refused = dict.fromkeys(RULES, 0)
         self.open_at = dict.fromkeys(RULES, 0.0)
+        self.delay_s = {host: rules.delay_s for host, rules in RULES.items()}
         self.turns: dict[tuple[str, str], int] = {}
         self.passed: dict[tuple[str, str], int] = {}
         self.turn = 0
@@ -173,7 +166,7 @@ class Model:
         host = record.request.address.host
         record.standing, record.token = "claimed", claim.token
         record.until, record.refused = self.now + lease_s, self.times_refused[host]
-        self.open_at[host] = max(self.open_at[host], self.now + RULES[host].delay_s)
+        self.open_at[host] = max(self.open_at[host], self.now + self.delay_s[host])
         self._give_turn(record.lane)
 
     def settle(self, record: Stored, standing: str, until: float = 0.0) -> None:
@@ -323,6 +316,7 @@ class FrontierMachine(RuleBasedStateMachine):
             assert (claim.attempt, claim.stalls, claim.memo) == (record.attempt, record.stalls, record.memo)
             assert (claim.queued_s, claim.politeness_s) == (record.queued_s, record.politeness_s)
             assert claim.stored_at == record.stored_at - self._ahead_s
+            assert claim.delay_s == self.model.delay_s[record.request.address.host]
             assert claim.refusals == self.model.refusals[record.request.address.host]
             assert claim.token not in {old.token for old in self._claims}
             self.model.claim(record, claim, lease_s)
@@ -368,6 +362,13 @@ class FrontierMachine(RuleBasedStateMachine):
     def defer(self, host: str, delay_s: float) -> None:
         self._run(self.store.defer(host, delay_s))
         self.model.open_at[host] = max(self.model.open_at[host], self.model.now + delay_s)
+
+    @rule(host=st.sampled_from(sorted(RULES)), delay_s=_seconds)
+    def restrain(self, host: str, delay_s: float) -> None:
+        self._run(self.store.restrain(host, delay_s=delay_s))
+        if delay_s > self.model.delay_s[host]:
+            self.model.delay_s[host] = delay_s
+            self.model.open_at[host] = max(self.model.open_at[host], self.model.now + delay_s)
 
     @rule(session=st.sampled_from(["", "a", "b"]), claims_max=_limits)
     def limit_session(self, session: str, claims_max: int | None) -> None:
@@ -425,6 +426,7 @@ class FrontierMachine(RuleBasedStateMachine):
             record.stalls += 1
             self.model.settle(record, "queued")
         self.model.limits = dict(limits)
+        self.model.delay_s = {host: rules.delay_s for host, rules in RULES.items()}
         self._ahead_s = self.model.now - self._clock.now()
 
     @invariant()

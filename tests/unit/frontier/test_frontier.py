@@ -89,6 +89,21 @@ async def test_frontier_slot_that_went_idle_still_keeps_its_delay(clock: Virtual
     assert (claim.politeness_s, claim.queued_s) == (0.75, 0.0)
 
 
+async def test_frontier_restrained_slot_keeps_the_longer_delay_until_the_end(clock: VirtualClock, make: Make) -> None:
+    """A Crawl-delay holds from the instant it is told, also once the slot was idle; a shorter one changes nothing."""
+    frontier = await make(SLOW)
+    await frontier.restrain("a.test:80", delay_s=5.0)
+    await frontier.restrain("a.test:80", delay_s=0.5)
+    await frontier.schedule([_request("a", 1)])
+    assert await frontier.ready_in() == 5.0
+    await clock.advance(5.0)
+    await frontier.complete((await _claim(frontier))[0], record=DONE)
+    await clock.advance(100.0)
+    await frontier.schedule([_request("a", 2), _request("a", 3)])
+    assert [claim.delay_s for claim in await _claim(frontier, 2)] == [5.0]
+    assert await frontier.ready_in() == 5.0
+
+
 async def test_frontier_slow_host_with_ten_thousand_requests_delays_no_other(clock: VirtualClock, make: Make) -> None:
     """The requests of 100 other hosts are all claimed at once, though 10,000 of a slow host came before them."""
     frontier = await make(lambda host: SLOW if host == "slow.test:80" else FREE)
