@@ -7,6 +7,7 @@ with their last lane unless a limit was told, slots when their delay or deferral
 last, and no longer delay was told.
 """
 
+import random
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -31,6 +32,7 @@ from browsercrawl.frontier.interface import (
 )
 from browsercrawl.frontier.ranking import Ranking
 from browsercrawl.frontier.slots import Entry, Lane, Session, Slot, Standing, Tally
+from browsercrawl.frontier.trust import Draw, Trust, defer, heed, reserve, restrain
 from browsercrawl.frontier.turns import Turns
 from browsercrawl.request import Request
 
@@ -51,6 +53,7 @@ class MemoryFrontier:
         session_limit_of: the first limit of a session, asked when it is first seen; None: no session has one.
         requests_max: requests stored at most, finished ones included; None: no limit.
         host_requests_max: likewise, of each host:port.
+        draw: source of the jitter.
     """
 
     def __init__(
@@ -61,8 +64,10 @@ class MemoryFrontier:
         session_limit_of: SessionLimitOf | None = None,
         requests_max: int | None = None,
         host_requests_max: int | None = None,
+        draw: Draw = random.random,
     ) -> None:
         self._clock = clock
+        self._draw = draw
         self._rules_of = rules_of
         self._session_limit_of = session_limit_of or (lambda _: None)
         self._requests_max = requests_max
@@ -169,14 +174,14 @@ class MemoryFrontier:
         """See `Frontier.defer`."""
         now = self._catch_up()
         slot = self._slots.get(host) or self._open_slot(host, self._rules_of(host), now)
-        slot.open_at = max(slot.open_at, now + delay_s)
+        defer(slot, delay_s, at=now)
         self._settle(slot, now)
 
     async def restrain(self, host: str, *, delay_s: float) -> None:
         """See `Frontier.restrain`."""
         now = self._catch_up()
         slot = self._slots.get(host) or self._open_slot(host, self._rules_of(host), now)
-        slot.restrain(delay_s, now)
+        restrain(slot, delay_s, at=now)
         self._settle(slot, now)
 
     async def limit_session(self, session: str, claims_max: int | None) -> None:
@@ -307,16 +312,8 @@ class MemoryFrontier:
             self._outbox.append(OutboxLine(number=self._lines, line=record.line))
 
     def _heed(self, update: HostUpdate | None, entry: Entry, now: float) -> None:
-        """Let a slot know what a visit says about its host; the caller settles it."""
-        if update is None:
-            return
-        slot = entry.lane.slot
-        slot.open_at = max(slot.open_at, now + update.defer_s)
-        if update.refusals:
-            slot.refusals = max(slot.refusals, update.refusals)
-            slot.refused += 1
-        elif slot.refused == entry.refused:
-            slot.refusals = 0
+        if update is not None:
+            heed(entry.lane.slot, update, refused=entry.refused, at=now)
 
     def _take(self, lane: Lane, *, owner: str, lease_s: float, now: float) -> Claim:
         """Claim the head of a lane that is ready, and reserve the next instant of its slot."""
@@ -331,7 +328,7 @@ class MemoryFrontier:
         lane.turn = self._turns.next_turn()
         lane.passed = 0
         politeness_s = entry.paused_s + slot.held_until(now) - entry.held_from_s
-        slot.reserve(now)
+        delay_s = reserve(slot, at=now, draw=self._draw)
         self._move(entry, Standing.CLAIMED, now)
         self._settle(slot, now)
         return Claim(
@@ -344,8 +341,10 @@ class MemoryFrontier:
             stored_at=entry.stored_at,
             queued_s=max(0.0, now - entry.since - politeness_s),  # sums of floats may miss zero by a hair
             politeness_s=politeness_s,
-            delay_s=slot.delay_s,
+            delay_s=delay_s,
             refusals=slot.refusals,
+            failures=slot.failures,
+            is_down=slot.trust is Trust.DOWN,
             memo=entry.memo,
         )
 
@@ -399,7 +398,7 @@ class MemoryFrontier:
         alarm, chance = slot.outlook()
         if not slot.members and slot.open_at <= at:
             alarm = None  # nothing will change by itself any more
-            if not slot.refusals and not slot.is_restrained:
+            if not slot.refusals and slot.trust is Trust.FULL and not slot.is_restrained:
                 self._slots.pop(slot.host, None)
         if alarm is None:
             self._alarms.drop(slot)

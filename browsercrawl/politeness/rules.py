@@ -17,10 +17,12 @@ class HostRules:
     Attributes:
         delay_s: seconds between two starts.
         concurrency_max: pages at once; None: as many as the delay allows.
+        jitter: share of the delay that is added to it at most, at random.
     """
 
     delay_s: float = 0.0
     concurrency_max: int | None = None
+    jitter: float = 0.0
 
 
 def slot_rules(config: HostConfig) -> Callable[[str], HostRules]:
