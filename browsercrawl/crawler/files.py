@@ -13,7 +13,7 @@ from browsercrawl.clock import Clock
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.frontier import Frontier, MemoryFrontier, SessionLimitOf
 from browsercrawl.output import ResultFile, RunDirectory, Space
-from browsercrawl.politeness import slot_rules
+from browsercrawl.politeness import slot_key, slot_rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +85,12 @@ async def open_run(
     frontier = await SqliteFrontier.open(
         directory.store,
         clock=clock,
-        rules_of=slot_rules(config.host),
+        rules_of=slot_rules(config.host, config.hosts),
         options=StoreOptions(
             requests_max=config.links.max_requests,
             host_requests_max=config.links.max_per_host,
             session_limit_of=session_limit_of,
+            slot_of=slot_key(config.host),
             on_full=_on_full(space, directory.store),
             given_up=space.given_up,
         ),
@@ -120,10 +121,11 @@ def _in_memory(
 ) -> Frontier:
     frontier = MemoryFrontier(
         clock=clock,
-        rules_of=slot_rules(config.host),
+        rules_of=slot_rules(config.host, config.hosts),
         requests_max=config.links.max_requests,
         host_requests_max=config.links.max_per_host,
         session_limit_of=session_limit_of,
+        slot_of=slot_key(config.host),
     )
     stack.push_async_callback(frontier.close)
     return frontier

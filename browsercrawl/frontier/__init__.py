@@ -11,6 +11,7 @@ from browsercrawl.frontier.interface import (
     Refusal,
     RulesOf,
     SessionLimitOf,
+    SlotOf,
     SlotRules,
     Verdict,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "Refusal",
     "RulesOf",
     "SessionLimitOf",
+    "SlotOf",
     "SlotRules",
     "Verdict",
 ]

@@ -80,6 +80,9 @@ RulesOf = Callable[[str], SlotRules]
 """Gives the rules of a host:port; asked when its slot comes into being, and again if that was forgotten meanwhile or
 the run was opened anew. A store may call it in a thread of its own."""
 
+SlotOf = Callable[[str], str]
+"""Gives the key of the slot of a host:port, and of such a key the key itself. A store may call it in any thread."""
+
 SessionLimitOf = Callable[[str], int | None]
 """Gives the first limit of a session, by its key; asked when it is first seen unless `limit_session` told one, and
 again if it was forgotten meanwhile or the run was opened anew. A store may call it in a thread of its own."""
@@ -119,9 +122,10 @@ class HostUpdate:
     Attributes:
         defer_s: hold the slot back for at least so long from now; a longer deferral that stands already stays.
         refusals: consecutive refusals (429, 503) of the host, this one included.
-        failures: likewise of connections that failed, and of other 5xx. The slot keeps the largest numbers told. Both
-            0: it served us; that clears them unless the slot was refused again since the claim was made. With a
-            deferral and either of them the slot is on trial: one claim at a time until they are cleared.
+        failures: likewise of connections that failed, and of other 5xx. The slot keeps the largest numbers told, though
+            this one grows by one at a time. Both 0: it served us; that clears them unless either was told since the
+            claim was made. With a deferral and either of them the slot is on trial: one claim at a time until they are
+            cleared. Before that, whoever is served clears `failures`.
         is_down: with either of them: the host is given up until the run is opened anew.
         pace_s: the delay that the host's speed asks for; None: as before. The slot keeps it if it is longer than what
             it has, else the mean of the two; and never less than its rules say.
@@ -149,6 +153,7 @@ class Claim:
     """The right to visit a request until `expires_at`.
 
     Attributes:
+        slot: key of its slot.
         token: fences the claim: `complete` and `release` are refused once the request was claimed again or finished. An
             owner that is merely late, past `expires_at` but before the next claim, is still served.
         owner: who holds it.
@@ -166,6 +171,7 @@ class Claim:
     """
 
     request: Request
+    slot: str = ""
     token: int
     owner: str
     expires_at: float
@@ -292,7 +298,7 @@ class Frontier(Protocol):
         """Hold a slot back for at least `delay_s` from now; a longer deferral that stands already stays."""
 
     async def restrain(self, host: str, *, delay_s: float) -> None:
-        """Keep at least `delay_s` between two claims of a slot from now on; the next one is no earlier than that.
+        """Keep at least `delay_s` between two claims of a host's slot from now on, and until the next one.
 
         What was told holds until the run is opened anew; no more than what holds already changes nothing.
         """

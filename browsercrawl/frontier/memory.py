@@ -7,7 +7,6 @@ with their last lane unless a limit was told, slots when their delay or deferral
 last, and no longer delay was told.
 """
 
-import random
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -27,12 +26,13 @@ from browsercrawl.frontier.interface import (
     Refusal,
     RulesOf,
     SessionLimitOf,
+    SlotOf,
     SlotRules,
     Verdict,
 )
 from browsercrawl.frontier.ranking import Ranking
 from browsercrawl.frontier.slots import Entry, Lane, Session, Slot, Standing, Tally
-from browsercrawl.frontier.trust import Draw, Trust, defer, heed, reserve, restrain
+from browsercrawl.frontier.trust import Trust, defer, heed, reserve, restrain
 from browsercrawl.frontier.turns import Turns
 from browsercrawl.request import Request
 
@@ -52,8 +52,8 @@ class MemoryFrontier:
         rules_of: the restraint towards a host:port, asked when its slot comes into being.
         session_limit_of: the first limit of a session, asked when it is first seen; None: no session has one.
         requests_max: requests stored at most, finished ones included; None: no limit.
-        host_requests_max: likewise, of each host:port.
-        draw: source of the jitter.
+        host_requests_max: likewise, of each slot.
+        slot_of: which hosts share a slot.
     """
 
     def __init__(
@@ -64,10 +64,10 @@ class MemoryFrontier:
         session_limit_of: SessionLimitOf | None = None,
         requests_max: int | None = None,
         host_requests_max: int | None = None,
-        draw: Draw = random.random,
+        slot_of: SlotOf = str,
     ) -> None:
+        self._slot_of = slot_of
         self._clock = clock
-        self._draw = draw
         self._rules_of = rules_of
         self._session_limit_of = session_limit_of or (lambda _: None)
         self._requests_max = requests_max
@@ -173,14 +173,14 @@ class MemoryFrontier:
     async def defer(self, host: str, delay_s: float) -> None:
         """See `Frontier.defer`."""
         now = self._catch_up()
-        slot = self._slots.get(host) or self._open_slot(host, self._rules_of(host), now)
+        slot = self._slot_of_host(host, now)
         defer(slot, delay_s, at=now)
         self._settle(slot, now)
 
     async def restrain(self, host: str, *, delay_s: float) -> None:
         """See `Frontier.restrain`."""
         now = self._catch_up()
-        slot = self._slots.get(host) or self._open_slot(host, self._rules_of(host), now)
+        slot = self._slot_of_host(host, now)
         restrain(slot, delay_s, at=now)
         self._settle(slot, now)
 
@@ -259,7 +259,7 @@ class MemoryFrontier:
 
     def _terms_for(self, requests: Sequence[Request]) -> _Terms:
         """Ask the rules of all new slots and the limits of all new sessions before anything is stored: it can fail."""
-        hosts = {request.address.host for request in requests}
+        hosts = {self._slot_of(request.address.host) for request in requests}
         keys = {request.session_key for request in requests}
         return _Terms(
             rules={host: self._rules_of(host) for host in hosts if host not in self._slots},
@@ -276,7 +276,7 @@ class MemoryFrontier:
                 verdicts.append(Verdict.DUPLICATE)
             elif self._requests_max is not None and self._stored >= self._requests_max:
                 verdicts.append(Verdict.FULL)
-            elif not self._has_room_for(host := request.address.host):
+            elif not self._has_room_for(host := self._slot_of(request.address.host)):
                 verdicts.append(Verdict.HOST_FULL)
             else:
                 self._known.add(id_)
@@ -328,11 +328,12 @@ class MemoryFrontier:
         lane.turn = self._turns.next_turn()
         lane.passed = 0
         politeness_s = entry.paused_s + slot.held_until(now) - entry.held_from_s
-        delay_s = reserve(slot, at=now, draw=self._draw)
+        delay_s = reserve(slot, at=now)
         self._move(entry, Standing.CLAIMED, now)
         self._settle(slot, now)
         return Claim(
             request=entry.request,
+            slot=slot.host,
             token=entry.token,
             owner=owner,
             expires_at=entry.until,
@@ -386,6 +387,10 @@ class MemoryFrontier:
     def _open_session(self, key: str, claims_max: int | None) -> Session:
         session = self._sessions[key] = Session(key, claims_max)
         return session
+
+    def _slot_of_host(self, host: str, now: float) -> Slot:
+        key = self._slot_of(host)
+        return self._slots.get(key) or self._open_slot(key, self._rules_of(key), now)
 
     def _open_slot(self, host: str, rules: SlotRules, now: float) -> Slot:
         slot = self._slots[host] = Slot(host, rules, tally=self._tally, at=now)

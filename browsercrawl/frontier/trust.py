@@ -5,7 +5,7 @@ was given up is down until the run ends: its requests are claimed at once, whate
 so. All of it is forgotten when the host has served a request, or was left in peace for long enough.
 """
 
-from collections.abc import Callable
+import random
 from enum import IntEnum
 from typing import Protocol
 
@@ -13,9 +13,6 @@ from browsercrawl.frontier.interface import HostUpdate
 
 FORGIVEN_S = 1800.0
 """A host that was deferred and was not heard to refuse or fail for so long afterwards begins anew."""
-
-Draw = Callable[[], float]
-"""Gives a random number from 0 to below 1."""
 
 
 class Trust(IntEnum):
@@ -70,7 +67,8 @@ def heed(slot: Trusting, update: HostUpdate, *, refused: int | None, at: float) 
         slot.open_at = max(slot.open_at, at) + update.visits * max(slot.delay_s, slot.pace_s)
     if update.refusals or update.failures:
         slot.refusals = max(slot.refusals, update.refusals)
-        slot.failures = max(slot.failures, update.failures)
+        # By one at a time: an older visit may not know that the host has served somebody meanwhile.
+        slot.failures = max(slot.failures, min(update.failures, slot.failures + 1))
         slot.refused += 1
         slot.forgive_at = slot.open_at + FORGIVEN_S
         if update.is_down:
@@ -79,9 +77,11 @@ def heed(slot: Trusting, update: HostUpdate, *, refused: int | None, at: float) 
             slot.trust = Trust.TRIAL
     elif slot.refused == refused:
         _forget(slot)
+    elif slot.trust is Trust.FULL:
+        slot.failures = 0  # they were to be consecutive
 
 
-def reserve(slot: Trusting, *, at: float, draw: Draw) -> float:
+def reserve(slot: Trusting, *, at: float) -> float:
     """Keep the delay free after a claim at `at`: the claim, not the visit, moves the next instant.
 
     Returns:
@@ -93,7 +93,7 @@ def reserve(slot: Trusting, *, at: float, draw: Draw) -> float:
         _forget(slot)
     delay_s = max(slot.delay_s, slot.pace_s)
     if slot.jitter:
-        delay_s *= 1.0 + slot.jitter * draw()
+        delay_s *= 1.0 + slot.jitter * random.random()
     slot.open_at = max(slot.open_at, at + delay_s)
     return delay_s
 

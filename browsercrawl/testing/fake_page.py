@@ -1,7 +1,7 @@
 """One fake tab; `fake_browser` opens it."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
@@ -57,6 +57,7 @@ class FakePage:
         self._committed_at = 0.0
         self._popups = 0
         self._dialogs = 0
+        self.documents: Counter[str] = Counter()
         self._stirred: asyncio.Future[str] | None = None
         """Wakes whatever call is waiting inside this page."""
 
@@ -115,6 +116,7 @@ class FakePage:
         self._visiting = True
         self.visits += 1
         self._popups = self._dialogs = 0
+        self.documents.clear()
 
     async def goto(self, url: str, *, wait_until: WaitUntil, load_limit_s: float, limit_s: float) -> Navigation:
         """Load a URL as its script says."""
@@ -149,6 +151,7 @@ class FakePage:
             content_type=script.content_type,
             headers=script.headers,
             loaded=loaded,
+            latency_s=script.commit_s or None,
             committed=script.status not in {204, 205, 304},
         )
 

@@ -33,6 +33,7 @@ _WARM_AT_ONCE = 64
 class Taken(NamedTuple):
     """A claim as it was committed; `as_claim` makes of it what the caller gets."""
 
+    slot: str
     token: int
     owner: str
     expires_at: float
@@ -52,6 +53,7 @@ class Taken(NamedTuple):
         """Return the claim, its times on this process's clock."""
         return Claim(
             request=request_of(self.body),
+            slot=self.slot,
             token=self.token,
             owner=self.owner,
             expires_at=timeline.on_clock(self.expires_at),
@@ -146,14 +148,14 @@ def limit_session(ledger: Ledger, session: str, *, claims_max: int | None) -> No
 
 def defer(ledger: Ledger, host: str, *, delay_s: float) -> None:
     """See `Frontier.defer`."""
-    slot = ledger.slot_of(host)
+    slot = ledger.slot_of(ledger.terms.slot_of(host))
     trust.defer(slot, delay_s, at=ledger.now)
     ledger.settle(slot, ledger.now)
 
 
 def restrain(ledger: Ledger, host: str, *, delay_s: float) -> None:
     """See `Frontier.restrain`."""
-    slot = ledger.slot_of(host)
+    slot = ledger.slot_of(ledger.terms.slot_of(host))
     trust.restrain(slot, delay_s, at=ledger.now)
     ledger.settle(slot, ledger.now)
 
@@ -207,7 +209,7 @@ def _take(ledger: Ledger, lane: LaneRow, wish: Wish) -> Taken:
     until = now + wish.lease_s
     ledger.database.execute(_TAKE, (until, token, ledger.terms.store, text_bytes(wish.owner), slot.refused, number))
     politeness_s = paused_s + slot.held_until(now) - held_from_s
-    delay_s = trust.reserve(slot, at=now, draw=ledger.terms.draw)
+    delay_s = trust.reserve(slot, at=now)
     ledger.count_claims(slot, lane, number=1)
     slot.warn(until)
     ledger.dequeue(slot, lane, number=number)
@@ -215,7 +217,7 @@ def _take(ledger: Ledger, lane: LaneRow, wish: Wish) -> Taken:
     ledger.settle(slot, now)
     queued_s = max(0.0, now - since - politeness_s)  # sums of floats may miss zero by a hair
     return Taken(
-        token, wish.owner, until, attempt, stalls, stored_at, queued_s, politeness_s, delay_s, slot.refusals,
+        slot.host, token, wish.owner, until, attempt, stalls, stored_at, queued_s, politeness_s, delay_s, slot.refusals,
         slot.failures, slot.trust is Trust.DOWN, memo, body,
     )  # fmt: skip
 

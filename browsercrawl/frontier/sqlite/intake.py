@@ -7,7 +7,7 @@ from typing import NamedTuple
 from pydantic_core import PydanticSerializationError
 
 from browsercrawl.errors import InputError
-from browsercrawl.frontier.interface import Record, Refusal, Verdict
+from browsercrawl.frontier.interface import Record, Refusal, SlotOf, Verdict
 from browsercrawl.frontier.sqlite.ledger import Ledger
 from browsercrawl.frontier.sqlite.rows import SlotRow
 from browsercrawl.frontier.sqlite.schema import text_bytes
@@ -24,13 +24,13 @@ class Newcomer(NamedTuple):
     """A request, taken apart before its transaction begins."""
 
     id: bytes
-    host: str
+    slot: str
     session: bytes
     priority: int
     body: str | bytes
 
 
-def newcomers(requests: Sequence[Request]) -> list[Newcomer]:
+def newcomers(requests: Sequence[Request], slot_of: SlotOf) -> list[Newcomer]:
     """Take requests apart for `store`.
 
     Raises:
@@ -39,7 +39,7 @@ def newcomers(requests: Sequence[Request]) -> list[Newcomer]:
     return [
         Newcomer(
             bytes.fromhex(request.id),
-            request.address.host,
+            slot_of(request.address.host),
             text_bytes(request.session_key),
             request.priority,
             _body(request),
@@ -69,7 +69,7 @@ def store(ledger: Ledger, requests: Sequence[Newcomer], *, again: bool = False) 
         if most is not None and run.stored >= most:
             verdicts.append(Verdict.FULL)
             continue
-        slot = ledger.slot_of(request.host)
+        slot = ledger.slot_of(request.slot)
         if most_of_host is not None and slot.stored >= most_of_host:
             verdicts.append(Verdict.HOST_FULL)
             continue

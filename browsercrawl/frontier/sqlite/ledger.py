@@ -6,13 +6,12 @@ it in `intake.py`, `claims.py`, `records.py` and `outlook.py`. All that happens 
 `now`.
 """
 
-import random
 import sqlite3
 from collections import Counter
 from dataclasses import dataclass
 
 from browsercrawl.errors import InternalError
-from browsercrawl.frontier.interface import RulesOf, SessionLimitOf
+from browsercrawl.frontier.interface import RulesOf, SessionLimitOf, SlotOf
 from browsercrawl.frontier.slots import SLOT_MOVES, SlotState
 from browsercrawl.frontier.sqlite.rows import (
     PUT_BACK,
@@ -28,7 +27,7 @@ from browsercrawl.frontier.sqlite.rows import (
 from browsercrawl.frontier.sqlite.saving import save_lanes, save_run, save_sessions, save_slots
 from browsercrawl.frontier.sqlite.schema import bytes_text
 from browsercrawl.frontier.sqlite.timeline import Timeline
-from browsercrawl.frontier.trust import Draw, Trust, claims_max
+from browsercrawl.frontier.trust import Trust, claims_max
 
 _STATES = {state.value: state for state in SlotState}
 _ROWS_MAX = 5000
@@ -61,7 +60,7 @@ class Terms:
     host_requests_max: int | None
     exclusive: bool
     owner_timeout_s: float
-    draw: Draw = random.random
+    slot_of: SlotOf = str
     store: int = 0
 
 
@@ -207,6 +206,7 @@ class Ledger:
         most = claims_max(slot.trust, slot.concurrency_max)
         if most is None or slot.claimed < most:
             return slot.open_at
+        end: float
         (end,) = self.database.execute(_NTH_END, (slot.number, slot.claimed - most)).fetchone()
         return max(slot.open_at, end)
 

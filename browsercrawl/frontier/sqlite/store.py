@@ -18,6 +18,7 @@ from browsercrawl.frontier.interface import (
     Refusal,
     RulesOf,
     SessionLimitOf,
+    SlotOf,
     Verdict,
 )
 from browsercrawl.frontier.sqlite import claims, intake, outlook, records
@@ -35,7 +36,8 @@ class StoreOptions:
         session_limit_of: the first limit of a session, asked in the store's thread when it is first seen, and anew
             after each exclusive opening; None: no session has one.
         requests_max: requests stored at most, finished ones included; None: no limit.
-        host_requests_max: likewise, of each host:port.
+        host_requests_max: likewise, of each slot.
+        slot_of: which hosts share a slot.
         exclusive: nobody else has it open, which a lock outside of it proves: claims of whoever had it return at once.
         on_full: told why the disk cannot be written, once, and None when it can again; called in the store's thread.
         owner_timeout_s: where stores share a file, one not heard of for so long has lost its claims.
@@ -45,6 +47,7 @@ class StoreOptions:
     session_limit_of: SessionLimitOf | None = None
     requests_max: int | None = None
     host_requests_max: int | None = None
+    slot_of: SlotOf = str
     exclusive: bool = True
     on_full: Callable[[str | None], None] | None = None
     owner_timeout_s: float = 30.0
@@ -91,6 +94,7 @@ class SqliteFrontier:
             session_limit_of=options.session_limit_of or (lambda _: None),
             requests_max=options.requests_max,
             host_requests_max=options.host_requests_max,
+            slot_of=options.slot_of,
             exclusive=options.exclusive,
             owner_timeout_s=options.owner_timeout_s,
         )
@@ -104,7 +108,7 @@ class SqliteFrontier:
         Raises:
             InputError: the data of a request cannot be stored; then none was.
         """
-        batch = intake.newcomers(requests)
+        batch = intake.newcomers(requests, self._thread.terms.slot_of)
         return await self._thread.submit(lambda ledger: intake.store(ledger, batch, again=again))
 
     async def refuse(self, refusals: Sequence[Refusal], *, mark: str | None = None) -> list[bool]:
@@ -130,7 +134,7 @@ class SqliteFrontier:
         Raises:
             InputError: the data of a link cannot be stored; then nothing was changed.
         """
-        batch = intake.newcomers(links)
+        batch = intake.newcomers(links, self._thread.terms.slot_of)
         return await self._thread.submit(
             lambda ledger: claims.complete(ledger, claim.token, left=record, links=batch, host=host)
         )

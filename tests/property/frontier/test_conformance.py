@@ -153,7 +153,7 @@ class Model:
         record.standing, record.token = "claimed", claim.token
         slot = self.slots[host]
         record.until, record.refused = self.now + lease_s, slot.refused
-        assert claim.delay_s == trust.reserve(slot, at=self.now, draw=lambda: 0.0)
+        assert claim.delay_s == trust.reserve(slot, at=self.now)
         assert (claim.refusals, claim.failures) == (slot.refusals, slot.failures)
         assert claim.is_down is (slot.trust is trust.Trust.DOWN)
         self._give_turn(record.lane)
