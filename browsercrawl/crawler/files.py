@@ -5,7 +5,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,8 +102,7 @@ async def open_run(
         await frontier.note({"results_swap": ""})
     else:
         await asyncio.to_thread(directory.drop_swap)
-    results = ResultFile(directory.results, size=int(stored.get("results_size", 0)))
-    stack.callback(results.close)
+    results = stack.enter_context(closing(ResultFile(directory.results, size=int(stored.get("results_size", 0)))))
     return RunFiles(
         run_id=stored["run_id"],
         directory=directory,

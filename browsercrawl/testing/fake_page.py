@@ -20,7 +20,7 @@ from browsercrawl.errors import (
 from browsercrawl.ports import Cleaning, Glance, LocalStorage, Navigation, Presence, Snapshot
 from browsercrawl.request import Capture, WaitUntil
 from browsercrawl.testing.fake_script import BLANK, NEVER, FakePageScript, sleep_unless
-from browsercrawl.urls import shown
+from browsercrawl.urls import address, shown
 
 if TYPE_CHECKING:
     from browsercrawl.testing.fake_browser import FakeContext
@@ -145,6 +145,8 @@ class FakePage:
             left_s = max(0.0, min(load_limit_s, limit_s) - script.commit_s)
             await self._pass_time(min(load_s, left_s))
             loaded = load_s <= left_s
+        if loaded:
+            self.documents[address(self.url).host] += 1
         return Navigation(
             final_url=self.url,
             status=script.status,
