@@ -1,12 +1,21 @@
 """Politeness: delays and concurrency per host, Retry-After, and how long to pause before trying again."""
 
-from browsercrawl.politeness.backoff import host_deferral_s, host_opening_s, is_hopeless, retry_delay_s
+from browsercrawl.politeness.backoff import (
+    OPENINGS_MAX,
+    REFUSALS_MAX,
+    host_deferral_s,
+    host_opening_s,
+    is_hopeless,
+    retry_delay_s,
+)
 from browsercrawl.politeness.gaps import VisitGaps, VisitRate, pace_s
 from browsercrawl.politeness.grouping import slot_key
 from browsercrawl.politeness.retry_after import retry_after_s
 from browsercrawl.politeness.rules import HostRules, slot_rules
 
 __all__ = [
+    "OPENINGS_MAX",
+    "REFUSALS_MAX",
     "HostRules",
     "VisitGaps",
     "VisitRate",
