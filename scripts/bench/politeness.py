@@ -7,7 +7,7 @@
 share them. *paced*: a delay such that 1,000 claims are due each second: how late each comes after the instant at which
 it is due. *beside*: 100 hosts of one request, stored after 10,000 of one slow host: how long the last of them waits.
 *down*: how fast 20,000 requests of a host that was given up are let go. A claim is finished at once, as served; claims
-are asked for as the dispatcher does: up to 16, then not before the frontier says that one will succeed.
+are asked for 16 at a time, each millisecond when none is due. With *paced*, hosts come in over the first delay.
 """
 
 import argparse
@@ -28,6 +28,7 @@ JITTER = 0.1
 LIMIT = 16
 SLOW = 10_000
 DOWN = 20_000
+LEASE_S = 1000.0
 
 
 async def opened(store: str, home: Path, rules_of: RulesOf) -> Frontier:
@@ -38,31 +39,36 @@ async def opened(store: str, home: Path, rules_of: RulesOf) -> Frontier:
     return await SqliteFrontier.open(home / "run.sqlite", clock=SystemClock(), rules_of=rules_of)
 
 
-async def fill(frontier: Frontier, hosts: int, each: int) -> None:
-    """Store so many requests of each host, in turns."""
-    for page in range(each):
-        batch = [Request(url=f"http://h{host}.test/{page}") for host in range(hosts)]
-        for start in range(0, hosts, 500):
-            await frontier.schedule(batch[start : start + 500])
+async def fill(frontier: Frontier, hosts: int, each: int, *, per_s: float) -> None:
+    """Store so many requests of each host: all in turns; or, so many hosts per second, each host's together."""
+    if not per_s:
+        for page in range(each):
+            for start in range(0, hosts, 500):
+                await frontier.schedule(
+                    [Request(url=f"http://h{host}.test/{page}") for host in range(start, start + 500)]
+                )
+        return
+    began = time.monotonic()
+    for host in range(hosts):
+        await frontier.schedule([Request(url=f"http://h{host}.test/{page}") for page in range(each)])
+        await asyncio.sleep(max(0.0, began + host / per_s - time.monotonic()))
 
 
 async def paced(frontier: Frontier, seconds: float) -> tuple[Counter[str], list[float]]:
     """Claim and finish for so long; returns the claims by host, and how late those after a host's first came."""
     claimed, late, due = Counter[str](), [], dict[str, float]()
-    clock, until = SystemClock(), time.monotonic() + seconds
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
-        claims = await frontier.claim(owner="bench", limit=LIMIT, lease_s=1000.0)
-        now = clock.now()
+        claims = await frontier.claim(owner="bench", limit=LIMIT, lease_s=LEASE_S)
         for claim in claims:
+            now = claim.expires_at - LEASE_S
             claimed[claim.slot] += 1
             if claim.slot in due:
                 late.append(now - due[claim.slot])
             due[claim.slot] = now + claim.delay_s
         await asyncio.gather(*(frontier.complete(claim, record=DONE, host=HostUpdate()) for claim in claims))
         wait_s = await frontier.ready_in()
-        if wait_s is None:
-            break
-        await asyncio.sleep(wait_s)
+        await asyncio.sleep(0.001 if wait_s is None else min(wait_s, 0.001))
     return claimed, sorted(late)
 
 
@@ -72,10 +78,13 @@ async def full_and_paced(store: str, hosts: int, seconds: float) -> None:
         with tempfile.TemporaryDirectory(prefix="bench-") as home:
             rules = HostRules(delay_s=delay_s, concurrency_max=2, jitter=JITTER)
             frontier = await opened(store, Path(home), lambda _, rules=rules: rules)
-            await fill(frontier, hosts, 1 + int(seconds * 10_000 / hosts) if name == "full" else 5)
+            each, per_s = (1 + int(seconds * 10_000 / hosts), 0) if name == "full" else (5, hosts / delay_s)
+            filling = asyncio.create_task(fill(frontier, hosts, each, per_s=per_s))
+            if name == "full":
+                await filling
             cpu, began = time.process_time(), time.monotonic()
-            # In the first delay the hosts' first claims are made, all due at once: how late those are is not asked.
             claimed, late = await paced(frontier, seconds + (delay_s if name == "paced" else 0.0))
+            await filling
             took_s, cpu = time.monotonic() - began, time.process_time() - cpu
             counts = [claimed[f"h{host}.test:80"] for host in range(hosts)]
             await frontier.close()
@@ -98,7 +107,7 @@ async def beside(store: str) -> None:
         await frontier.schedule([Request(url=f"http://h{host}.test/") for host in range(100)])
         began, left = time.monotonic(), 100
         while left:
-            for claim in await frontier.claim(owner="bench", limit=LIMIT, lease_s=1000.0):
+            for claim in await frontier.claim(owner="bench", limit=LIMIT, lease_s=LEASE_S):
                 left -= claim.slot != "slow.test:80"
                 await frontier.complete(claim, record=DONE, host=HostUpdate())
         print(f"{store:7} beside {1000 * (time.monotonic() - began):8.1f} ms until the last of the 100 others")
@@ -110,10 +119,10 @@ async def down(store: str) -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as home:
         frontier = await opened(store, Path(home), lambda _: HostRules(delay_s=1.0, concurrency_max=1))
         await frontier.schedule([Request(url=f"http://slow.test/{page}") for page in range(DOWN)])
-        (first,) = await frontier.claim(owner="bench", limit=1, lease_s=1000.0)
+        (first,) = await frontier.claim(owner="bench", limit=1, lease_s=LEASE_S)
         await frontier.complete(first, record=DONE, host=HostUpdate(failures=13, is_down=True))
         began = time.monotonic()
-        while claims := await frontier.claim(owner="bench", limit=LIMIT, lease_s=1000.0):
+        while claims := await frontier.claim(owner="bench", limit=LIMIT, lease_s=LEASE_S):
             await asyncio.gather(*(frontier.complete(claim, record=DONE) for claim in claims))
         took_s = time.monotonic() - began
         print(f"{store:7} down   {DOWN / took_s:8,.0f} requests/s let go")
