@@ -44,9 +44,8 @@ async def fill(frontier: Frontier, hosts: int, each: int, *, per_s: float) -> No
     if not per_s:
         for page in range(each):
             for start in range(0, hosts, 500):
-                await frontier.schedule(
-                    [Request(url=f"http://h{host}.test/{page}") for host in range(start, start + 500)]
-                )
+                some = range(start, min(start + 500, hosts))
+                await frontier.schedule([Request(url=f"http://h{host}.test/{page}") for host in some])
         return
     began = time.monotonic()
     for host in range(hosts):
@@ -77,7 +76,7 @@ async def full_and_paced(store: str, hosts: int, seconds: float) -> None:
     for name, delay_s in (("full", hosts / 50_000), ("paced", hosts / 1_000)):
         with tempfile.TemporaryDirectory(prefix="bench-") as home:
             rules = HostRules(delay_s=delay_s, concurrency_max=2, jitter=JITTER)
-            frontier = await opened(store, Path(home), lambda _, rules=rules: rules)
+            frontier = await opened(store, Path(home), {f"h{host}.test:80": rules for host in range(hosts)}.__getitem__)
             each, per_s = (1 + int(seconds * 10_000 / hosts), 0) if name == "full" else (5, hosts / delay_s)
             filling = asyncio.create_task(fill(frontier, hosts, each, per_s=per_s))
             if name == "full":

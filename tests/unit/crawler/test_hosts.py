@@ -1,7 +1,9 @@
 """What a crawl does to hosts that refuse, fail, are slow, or have a pace of their own."""
 
+import json
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -167,3 +169,20 @@ async def test_crawl_pages_that_a_handler_loads_are_owed_to_their_host(crawl: "C
     done = await crawl(lambda _: OK, urls("a.test", 4), prepare=prepare, host={"delay_s": 1.0})
     gaps = [later - earlier for earlier, later in pairwise(starts(done, "a.test"))]
     assert gaps == pytest.approx([3.0, 3.0, 3.0], abs=0.01)
+
+
+async def test_crawl_host_given_up_in_a_durable_run_has_one_more_trial_when_resumed(
+    crawl: "Crawl", tmp_path: Path
+) -> None:
+    """Every request has its line; the host is well again when the run goes on, and what is left of it is served."""
+    host = {"failures_max": 2, "defer_s": 1}
+    seeds = urls("a.test", 60)
+    options: dict[str, Any] = {"output": tmp_path / "run", "retry": PATIENT, "host": host, "concurrency": 1}
+    first = await crawl(lambda _: REFUSED, seeds, limits={"max_failures": 20}, **options)
+    assert first.told(HostGivenUp)
+    assert 20 <= len(first.results) < 60
+    second = await crawl(lambda _: OK, seeds, resume=True, **options)
+    assert {result.outcome for result in second.results} == {Outcome.SUCCEEDED}
+    lines = (tmp_path / "run" / "results.jsonl").read_text().splitlines()
+    assert len(lines) == 60
+    assert len({json.loads(line)["request_id"] for line in lines}) == 60
