@@ -33,6 +33,7 @@ class Navigation:
         content_type: of the main document, without parameters, lower case.
         headers: of the main document, names in lower case.
         loaded: the awaited state (`wait_until`) was reached; False means the visit goes on with what is there.
+        latency_s: from the request for the main document to its first byte; None: it came from a cache, or none came.
         committed: a document came with it. Without one (204, an empty error page) the page still shows what was there
             before: nothing may be taken from it.
     """
@@ -42,6 +43,7 @@ class Navigation:
     content_type: str | None
     headers: Mapping[str, str] = field(default_factory=dict)
     loaded: bool = True
+    latency_s: float | None = None
     committed: bool = True
 
 
@@ -132,6 +134,10 @@ class PagePort(Protocol):
     @property
     def dialogs(self) -> int:
         """Dialogs this visit opened; each was dismissed."""
+
+    @property
+    def documents(self) -> Mapping[str, int]:
+        """Documents that have loaded in the page during this visit, its own included, by host:port."""
 
     async def goto(self, url: str, *, wait_until: WaitUntil, load_limit_s: float, limit_s: float) -> Navigation:
         """Load a URL.

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from playwright.async_api import CDPSession, Frame, Page, Response
 from playwright.async_api import Error as PlaywrightError
 
 from browsercrawl.browser import contents, force, reuse
+from browsercrawl.browser.arrival import count_document, navigation_of
 from browsercrawl.browser.calls import Link, is_crash, net_error, summary, translate
 from browsercrawl.browser.tracking import watch
 from browsercrawl.errors import (
@@ -103,6 +104,11 @@ class PlaywrightPage:
         return self._dialogs
 
     @property
+    def documents(self) -> Mapping[str, int]:
+        """Documents this visit loaded in the page itself, by host:port."""
+        return self.state.documents
+
+    @property
     def visiting(self) -> bool:
         """Between `begin` and the end of `recondition`."""
         return self.state.visiting
@@ -153,6 +159,7 @@ class PlaywrightPage:
 
     def _on_load(self, _: Page) -> None:
         self.state.loaded = True
+        count_document(self.state.documents, self._raw.url)
         self._ready.set()
         self._loaded.set()
 
@@ -290,7 +297,7 @@ class PlaywrightPage:
         answered = code in {"ERR_HTTP_RESPONSE_CODE_FAILURE", "ERR_INVALID_AUTH_CREDENTIALS"}
         if status is not None and (answered or (code == "ERR_ABORTED" and status in _EMPTY_STATUSES)):
             reached = url if response is None else response.url
-            return dataclasses.replace(_navigation(reached, response, status=status, loaded=True), committed=False)
+            return dataclasses.replace(navigation_of(reached, response, status=status, loaded=True), committed=False)
         if code == "ERR_ABORTED" and status is not None and status < 300:
             raise DownloadRefused(f"{what}: the answer is a file to download, not a page") from error
         raise translated from error
@@ -317,7 +324,7 @@ class PlaywrightPage:
             last = await self._last_response(None)
             if last is not None and (response is None or _without_fragment(last.url) == _without_fragment(url)):
                 response = last
-        return _navigation(url, response, status=None if response is None else response.status, loaded=loaded)
+        return navigation_of(url, response, status=None if response is None else response.status, loaded=loaded)
 
     async def check_address(self, url: str) -> None:
         """Make sure that an address the page shows may be part of its visit.
@@ -456,6 +463,7 @@ class PlaywrightPage:
         self.state.committed = self.state.pending = False
         self.state.failed = None
         self.state.characters = 0
+        self.state.documents.clear()
         self.state.visiting = True
 
     async def recondition(self, cleaning: Cleaning, *, growth_bytes_max: int, limit_s: float) -> str | None:
@@ -478,12 +486,6 @@ class PlaywrightPage:
             self.context.close_extras(self, limit_s=limit_s), calls.settled(self._raw.close(), limit_s=limit_s)
         )
         return extras and (closed or self._raw.is_closed() or self.context.closed)
-
-
-def _navigation(url: str, response: Response | None, *, status: int | None, loaded: bool) -> Navigation:
-    headers = {} if response is None else dict(response.headers)
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower() or None
-    return Navigation(final_url=url, status=status, content_type=media_type, headers=headers, loaded=loaded)
 
 
 def _without_fragment(url: str) -> str:

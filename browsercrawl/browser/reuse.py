@@ -11,7 +11,8 @@ moment is parked then (`Rest`), so that no page runs on unseen.
 import asyncio
 import json
 import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from playwright.async_api import Error as PlaywrightError
@@ -49,6 +50,7 @@ class TabState:
         crashed: the renderer died.
         loaded: the load event of the current document has come.
         navigations: main-frame navigations seen, within a document too.
+        documents: of the current visit, those that have loaded in the main frame, by host:port.
         marked_at: `navigations` when the token was set; None: no token is set.
         parked: on about:blank; nothing of the last visit can run.
         given_up: it did not park while it waited in stock; it is being closed and must not be used.
@@ -64,6 +66,7 @@ class TabState:
     crashed: bool = False
     loaded: bool = True
     navigations: int = 0
+    documents: Counter[str] = field(default_factory=Counter)
     marked_at: int | None = None
     parked: bool = True
     given_up: bool = False

@@ -13,7 +13,7 @@ from browsercrawl.cli.foreground import Reporting
 from browsercrawl.cli.running import start_job
 from browsercrawl.config import Saved, duration_s, size_bytes
 from browsercrawl.config.job import JobFile, literal
-from browsercrawl.config.job_values import Failures
+from browsercrawl.config.job_values import Failures, Number
 
 _WHAT, _LIMITS, _PAGE, _PACE, _BROWSER, _OUT = (
     "What to crawl", "Limits", "Each page", "Pace", "Browser", "Output"
@@ -23,6 +23,11 @@ _WHAT, _LIMITS, _PAGE, _PACE, _BROWSER, _OUT = (
 def concurrency(text: str) -> object:
     """Read `auto` or a number of pages."""
     return text if text == "auto" else whole_number(1, 1000)(text)
+
+
+def delay(text: str) -> object:
+    """Read `auto` or a duration."""
+    return text if text == "auto" else duration_s(text)
 
 
 def written(read: Read) -> Read:
@@ -250,12 +255,21 @@ OPTIONS = (
     ),
     Option(
         flag="--delay",
-        metavar="TIME",
+        metavar="TIME|auto",
         group=_PACE,
-        read=written(duration_s),
+        read=written(delay),
         field="pace.delay",
         default="1s; 0 on loopback",
-        help="Pause between two visits to the same host and port: 250ms, 0.",
+        help="Pause between two visits to the same host and port: 250ms, 0; auto: longer where a host answers slowly.",
+    ),
+    Option(
+        flag="--delay-by",
+        metavar="host|domain",
+        group=_PACE,
+        read=one_of(("host", "domain")),
+        field="pace.delay_by",
+        default="host",
+        help="domain: all hosts of a registrable domain share one pace.",
     ),
     Option(
         flag="--per-host",
@@ -265,6 +279,15 @@ OPTIONS = (
         field="pace.per_host",
         default="as the delay allows",
         help="Pages open at the same time on one host and port.",
+    ),
+    Option(
+        flag="--rate",
+        metavar="N",
+        group=_PACE,
+        read=written(Number(0.001, 10_000).read),
+        field="pace.rate",
+        default="no limit",
+        help="Visits begun per second, over all hosts: 20, 0.5.",
     ),
     Option(
         flag="--ignore-robots",

@@ -59,8 +59,16 @@ pace:
   concurrency: auto             # pages at the same time; auto begins with 2 per core and finds what brings most
   # memory: 2GB                 # that it may use; what the container or the machine has, if left out
   # delay: 1s                   # between two visits to a host; 1s, and 0 on loopback, if left out
+  # delay_by: domain            # all hosts of a registrable domain share one pace
   # per_host: 2                 # pages at the same time on one host
+  # rate: 20                    # visits begun per second, over all hosts
   # ignore_robots: true         # accepted already; this version never asks
+
+# hosts:                        # another pace towards some hosts; the first that matches counts
+#   - host: "*.example.com"
+#     delay: 5s
+#     per_host: 1
+#     jitter: 0.5               # up to half of the delay is added at random
 
 # browser:
 #   profile: balanced           # or faithful, or lean

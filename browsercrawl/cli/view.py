@@ -121,7 +121,9 @@ def notice_of(event: Event) -> str:
         case events.BrowserCrashed():
             return f"the browser died ({event.reason}); starting another"
         case events.HostDeferred():
-            return f"{event.host} asked for a pause of {event.delay_s:.0f} s"
+            return f"{event.host} is left alone for {event.delay_s:.0f} s: {event.reason}"
+        case events.HostGivenUp():
+            return f"{event.host} was given up: {event.reason}"
         case events.SessionLoginFailed(again_in_s=float()):  # of the last try it is told that the session is paused
             return f"{event.message}; again in {shown_duration(event.again_in_s or 0)}"
         case events.SessionPaused():

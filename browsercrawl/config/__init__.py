@@ -4,6 +4,7 @@ from browsercrawl.config.models import (
     BrowserConfig,
     CrawlerConfig,
     HostConfig,
+    HostRule,
     LimitsConfig,
     LinksConfig,
     PoolConfig,
@@ -32,6 +33,7 @@ from browsercrawl.config.sessions import (
     Sign,
     StateLogin,
     Viewport,
+    is_like,
 )
 from browsercrawl.config.units import duration_s, size_bytes
 
@@ -44,6 +46,7 @@ __all__ = [
     "FormStep",
     "Geolocation",
     "HostConfig",
+    "HostRule",
     "HttpCredentials",
     "HttpLogin",
     "Identity",
@@ -66,5 +69,6 @@ __all__ = [
     "VisitConfig",
     "VisitRule",
     "duration_s",
+    "is_like",
     "size_bytes",
 ]

@@ -170,10 +170,11 @@ def _upwards(place: Place) -> Iterator[Place]:
 
 
 def _empty(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """Find the fields that stand there without a value: in a section, in a rule, or anywhere below sessions."""
+    """Find the fields that stand there without a value: in a section, a rule, a host, or anywhere below sessions."""
     parts: list[tuple[Place, Any]] = [((key,), part) for key, part in values.items()]
-    rules = values.get("rules")
-    parts += [(("rules", index), rule) for index, rule in enumerate(rules if isinstance(rules, list) else [])]
+    for name in ("rules", "hosts"):
+        rules = values.get(name)
+        parts += [((name, index), rule) for index, rule in enumerate(rules if isinstance(rules, list) else [])]
     while parts:
         place, part = parts.pop()
         inside = part.items() if isinstance(part, dict) else enumerate(part if isinstance(part, list) else ())

@@ -21,6 +21,7 @@ from browsercrawl.config.job_values import (
     Duration,
     Failures,
     ImportPath,
+    Number,
     OneOf,
     Seed,
     Size,
@@ -38,6 +39,9 @@ Patterns = Annotated[frozenset[str], Some(Text())]
 
 MAX_PER_PATH = 1_000
 """Where traps are not followed and nothing else is said: a calendar ends somewhere."""
+
+LATENCY_FACTOR = 5.0
+"""What `delay: auto` keeps, as often as a host takes to answer: it is busy with us a sixth of the time at most."""
 
 DEFAULT_LABEL = "default"
 """The name, among a job's handlers, of the one for requests without a label."""
@@ -142,11 +146,21 @@ class PacePart(Part):
     memory: Annotated[int, Size()] | None = Field(
         default=None, description="Memory it may use, browsers included. Default: what container or machine have."
     )
-    delay: Annotated[float, Duration(most_s=86_400, may_be_zero=True)] | None = Field(
-        default=None, description="Pause between two visits to the same host and port. Default: 1s; 0 on loopback."
+    delay: Annotated[float | Literal["auto"], Duration(most_s=86_400, may_be_zero=True, words=("auto",))] | None = (
+        Field(
+            default=None,
+            description="Pause between two visits to the same host and port; auto: longer where a host answers slowly. "
+            "Default: 1s; 0 on loopback.",
+        )
+    )
+    delay_by: Annotated[Literal["host", "domain"], OneOf(("host", "domain"))] | None = Field(
+        default=None, description="domain: all hosts of a registrable domain share one pace. Default: host."
     )
     per_host: AtLeastOne | None = Field(
         default=None, description="Pages open at the same time on one host and port. Default: as the delay allows."
+    )
+    rate: Annotated[float, Number(0.001, 10_000)] | None = Field(
+        default=None, description="Visits begun per second, over all hosts. Default: no limit."
     )
     ignore_robots: Switch | None = Field(
         default=None, description="Do not ask robots.txt. Accepted already; this version never asks."
@@ -194,6 +208,19 @@ class RulePart(Part):
         return self
 
 
+class HostPart(Part):
+    """Another pace towards the hosts that match; the first that matches a host counts."""
+
+    host: Words = Field(description="Matches the hostname, or hostname:port: * is anything, ? one character.")
+    delay: Annotated[float, Duration(most_s=86_400, may_be_zero=True)] | None = Field(
+        default=None, description="Pause between two visits."
+    )
+    per_host: AtLeastOne | None = Field(default=None, description="Pages open at the same time.")
+    jitter: Annotated[float, Number(0, 10)] | None = Field(
+        default=None, description="Share of the delay that is added to it at random, at most: 0.5 is up to half."
+    )
+
+
 class Job(Part):
     """A job, its references resolved: durations are seconds here and sizes bytes. Get one from `JobFile.resolve`."""
 
@@ -206,6 +233,9 @@ class Job(Part):
     sessions: SessionsPart = SessionsPart()
     rules: tuple[RulePart, ...] = Field(
         default=(), description="Wishes by URL or label; the first rule that matches a request counts."
+    )
+    hosts: tuple[HostPart, ...] = Field(
+        default=(), description="Another pace towards some hosts; the first that matches a host counts."
     )
     handlers: dict[str, Annotated[str, ImportPath()]] = Field(
         default_factory=dict,
@@ -248,10 +278,13 @@ class Job(Part):
             section, leaf = ours.split(".")
             if (value := getattr(getattr(self, section), leaf)) is not None:
                 _put(values, theirs, value)
+        if self.pace.delay == "auto":
+            values["host"] |= {"delay_s": None, "latency_factor": LATENCY_FACTOR}
         if (failures := self.limits.max_failures) is not None:
             _put(values, f"limits.{'max_failures' if isinstance(failures, int) else 'max_failure_share'}", failures)
         values["sessions"] = config_of(self.sessions, Path(self.base or ""))
         values["rules"] = [_rule_fields(rule) for rule in self.rules]
+        values["hosts"] = [_host_fields(host) for host in self.hosts]
         if not self._from_environment:
             return CrawlerConfig.model_validate(values)
         config = _DiscreetConfig.model_validate(values)
@@ -309,7 +342,9 @@ _FIELDS = {
     "pace.concurrency": "concurrency",
     "pace.memory": "memory_limit_bytes",
     "pace.delay": "host.delay_s",
+    "pace.delay_by": "host.by",
     "pace.per_host": "host.per_host",
+    "pace.rate": "rate",
     "browser.profile": "profile",
     "browser.user_agent": "browser.user_agent",
     "browser.proxy": "browser.proxy",
@@ -322,7 +357,7 @@ def place_of(location: tuple[str | int, ...], job: Job) -> tuple[str | int, ...]
     if location[:1] == ("sessions",):
         return place_in_sessions(location, list(job.sessions.profiles))
     key = ".".join(map(str, location[:2]))
-    if location[:1] == ("rules",):
+    if location[:1] in {("rules",), ("hosts",)}:
         return tuple(str(step).removesuffix("_s") if isinstance(step, str) else step for step in location[:3])
     return next((tuple(ours.split(".")) for ours, theirs in _FIELDS.items() if theirs == key), ())
 
@@ -330,6 +365,11 @@ def place_of(location: tuple[str | int, ...], job: Job) -> tuple[str | int, ...]
 def _rule_fields(rule: RulePart) -> dict[str, Any]:
     fields = {name: value for name in RulePart.model_fields if (value := getattr(rule, name)) is not None}
     return {"timeout_s" if name == "timeout" else name: value for name, value in fields.items()}
+
+
+def _host_fields(host: HostPart) -> dict[str, Any]:
+    names = {"host": "host", "delay": "delay_s", "per_host": "per_host", "jitter": "jitter"}
+    return {theirs: value for ours, theirs in names.items() if (value := getattr(host, ours)) is not None}
 
 
 def _put(values: dict[str, Any], key: str, value: object) -> None:

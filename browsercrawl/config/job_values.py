@@ -191,13 +191,16 @@ class Number(Kind):
 
 @dataclass(frozen=True)
 class Duration(Kind):
-    """A duration; becomes seconds."""
+    """A duration, which becomes seconds; or one of some words."""
 
     most_s: float | None = None
     may_be_zero: bool = False
+    words: tuple[str, ...] = ()
 
-    def read(self, value: Any) -> float:
+    def read(self, value: Any) -> float | str:
         """Take a number with its unit."""
+        if value in self.words and isinstance(value, str):
+            return value
         seconds = _quantity(value, duration_s)
         if seconds == 0 and not self.may_be_zero:
             raise _beyond("must be more than 0 s", "0 s")
@@ -208,7 +211,9 @@ class Duration(Kind):
     def schema(self) -> JsonSchemaValue:
         """A number with its unit; a bare 0 needs none."""
         text = {"type": "string", "pattern": DURATION, "examples": ["250ms", "30s", "5m", "2h"]}
-        return {"anyOf": [text, {"const": 0}]} if self.may_be_zero else text
+        others: list[JsonSchemaValue] = [{"const": 0}] if self.may_be_zero else []
+        others += [{"enum": list(self.words)}] if self.words else []
+        return {"anyOf": [text, *others]} if others else text
 
 
 @dataclass(frozen=True)

@@ -148,8 +148,40 @@ class HostConfig(ConfigModel):
 
     delay_s: Seconds | None = Field(default=0.0, description="Between two starts; None: 1 s, and 0 on loopback.")
     per_host: int | None = Field(default=None, ge=1, description="Pages at once; None: as many as the delay allows.")
-    defer_s: Seconds = Field(default=60.0, description="Pause after 429 or 503 without Retry-After; doubles each time.")
+    jitter: Annotated[float, Field(ge=0, le=10)] = Field(
+        default=0.0, description="Share of the delay added at random, at most: 0.5 is up to half as much again."
+    )
+    latency_factor: Annotated[float, Field(ge=0, le=100)] = Field(
+        default=0.0, description="Delay at least so many times what the host takes to answer, up to 60 s; 0: not."
+    )
+    by: Literal["host", "domain"] = Field(
+        default="host", description="domain: all hosts of a registrable domain are one host in all of this."
+    )
+    failures_max: int | None = Field(
+        default=10,
+        ge=1,
+        description="No connection or a 5xx so often in a row: left alone for a while, in the end given up; None: no.",
+    )
+    defer_s: Seconds = Field(
+        default=60.0, description="Pause after 429 or 503 without Retry-After, or such failures; doubles."
+    )
     defer_max_s: Seconds = Field(default=3600.0, description="No pause is longer, whatever the host asks for.")
+
+
+class HostRule(ConfigModel):
+    """Another restraint towards the hosts that match; the first rule that matches a host counts.
+
+    Example:
+        >>> HostRule(host="*.example.com", delay_s=5).host
+        '*.example.com'
+    """
+
+    host: str = Field(min_length=1, description="Matches the hostname, or hostname:port: * is anything.")
+    delay_s: Seconds | None = Field(default=None, description="Between two starts; None: as for all.")
+    per_host: int | None = Field(default=None, ge=1, description="Pages at once; None: as for all.")
+    jitter: Annotated[float, Field(ge=0, le=10)] | None = Field(
+        default=None, description="Share of the delay added at random, at most; None: as for all."
+    )
 
 
 class LinksConfig(ConfigModel):
@@ -258,6 +290,10 @@ class CrawlerConfig(ConfigModel):
     visit: VisitConfig = VisitConfig()
     retry: RetryConfig = RetryConfig()
     host: HostConfig = HostConfig()
+    hosts: tuple[HostRule, ...] = Field(default=(), description="By host; the first that matches counts.")
+    rate: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Visits begun per second, over all hosts; None: no limit."
+    )
     links: LinksConfig = LinksConfig()
     limits: LimitsConfig = LimitsConfig()
     sessions: SessionsConfig = SessionsConfig()

@@ -5,16 +5,15 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
 
 from browsercrawl.clock import Clock
 from browsercrawl.config import CrawlerConfig, LinksConfig
-from browsercrawl.frontier import Frontier, MemoryFrontier, SessionLimitOf
+from browsercrawl.frontier import Bounds, Frontier, MemoryFrontier, SessionLimitOf
 from browsercrawl.output import ResultFile, RunDirectory, Space
-from browsercrawl.politeness import slot_rules
+from browsercrawl.politeness import slot_key, slot_rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +85,11 @@ async def open_run(
     frontier = await SqliteFrontier.open(
         directory.store,
         clock=clock,
-        rules_of=slot_rules(config.host),
+        rules_of=slot_rules(config.host, config.hosts),
         options=StoreOptions(
-            **_most(config.links),
+            most=_most(config.links),
             session_limit_of=session_limit_of,
+            slot_of=slot_key(config.host),
             on_full=_on_full(space, directory.store),
             given_up=space.given_up,
         ),
@@ -101,8 +101,7 @@ async def open_run(
         await frontier.note({"results_swap": ""})
     else:
         await asyncio.to_thread(directory.drop_swap)
-    results = ResultFile(directory.results, size=int(stored.get("results_size", 0)))
-    stack.callback(results.close)
+    results = stack.enter_context(closing(ResultFile(directory.results, size=int(stored.get("results_size", 0)))))
     return RunFiles(
         run_id=stored["run_id"],
         directory=directory,
@@ -115,19 +114,9 @@ async def open_run(
     )
 
 
-class _Most(TypedDict):
-    requests_max: int | None
-    host_requests_max: int | None
-    path_requests_max: int | None
-
-
-def _most(links: LinksConfig) -> _Most:
-    """Return how many requests a frontier may store: of all, of a host, of a path."""
-    return {
-        "requests_max": links.max_requests,
-        "host_requests_max": links.max_per_host,
-        "path_requests_max": links.max_per_path,
-    }
+def _most(links: LinksConfig) -> Bounds:
+    """Return how many requests a frontier may store."""
+    return Bounds(requests=links.max_requests, of_host=links.max_per_host, of_path=links.max_per_path)
 
 
 def _in_memory(
@@ -135,9 +124,10 @@ def _in_memory(
 ) -> Frontier:
     frontier = MemoryFrontier(
         clock=clock,
-        rules_of=slot_rules(config.host),
-        **_most(config.links),
+        rules_of=slot_rules(config.host, config.hosts),
+        most=_most(config.links),
         session_limit_of=session_limit_of,
+        slot_of=slot_key(config.host),
     )
     stack.push_async_callback(frontier.close)
     return frontier

@@ -13,6 +13,7 @@ from math import inf
 from typing import Any, TypeVar
 
 from browsercrawl.config import CrawlerConfig
+from browsercrawl.dispatcher.hosts import Hosts
 from browsercrawl.dispatcher.identities import Identities, Standing, loop_time
 from browsercrawl.dispatcher.links import LINK, LinkFollower
 from browsercrawl.dispatcher.settle import (
@@ -34,7 +35,6 @@ from browsercrawl.errors import (
     DeadlineExceeded,
     Disposition,
     HandlerFailed,
-    HostUnavailable,
     InputError,
     InternalError,
     PageCrashed,
@@ -43,7 +43,6 @@ from browsercrawl.errors import (
     disposition_of,
 )
 from browsercrawl.events import (
-    HostDeferred,
     RequestScheduled,
     RequestSkipped,
     RetryScheduled,
@@ -52,7 +51,7 @@ from browsercrawl.events import (
     VisitSucceeded,
 )
 from browsercrawl.frontier import Claim, Cost, HostUpdate, Verdict
-from browsercrawl.politeness import VisitGaps, host_deferral_s, retry_after_s, retry_delay_s, slot_rules
+from browsercrawl.politeness import retry_delay_s
 from browsercrawl.pool import Lease
 from browsercrawl.request import Request
 from browsercrawl.result import Artifact, Outcome, Phase, SkipReason, Timings
@@ -78,7 +77,7 @@ class Attempts:
         self._identities = identities
         self._config = config
         self._links = LinkFollower(config.links, inherits=identities.is_plain, scope=wiring.handlers.scope)
-        self._gaps = VisitGaps(slot_rules(config.host))
+        self._hosts = Hosts(wiring, config)
         self._silent_at = -inf
 
     async def carry_out(self, claim: Claim, *, alone: bool) -> None:
@@ -94,7 +93,10 @@ class Attempts:
         """
         asked_at = self._w.clock.now()
         history = History.of(claim)
-        outcome: VisitOutcome | None = None
+        outcome = self._hosts.refused(claim)
+        if outcome is not None:
+            await finish(self._settle(claim, outcome, history, alone=False))
+            return
         before = self._identities.before(claim.request)
         try:
             plan = self._plan(claim.request)
@@ -146,7 +148,7 @@ class Attempts:
 
     async def _visit(self, claim: Claim, lease: Lease, plan: VisitPlan, history: History) -> VisitOutcome:
         request = claim.request
-        history.politeness_s += await self._keep_gap(request.address.host)
+        history.politeness_s += await self._hosts.keep_gap(claim)
         self._w.emit(VisitStarted(request_id=request.id, url=request.url, attempt=claim.attempt, lease_id=lease.id))
         history.started_at = history.started_at or self._w.clock.utc()
         began_at = loop_time()
@@ -156,6 +158,7 @@ class Attempts:
             bug = InternalError(f"{shown(request.url)}: {type(error).__name__}: {error}")
             bug.__cause__ = error
             return VisitOutcome(phase=Phase.NAVIGATE, times=PhaseTimes(), error=bug, condemned="internal error")
+        outcome = replace(outcome, documents=dict(lease.page.documents))
         if outcome.error is None or isinstance(outcome.error, BrowserCrashed | ContextBroken):
             return outcome
         lost = _loss(request, lease)
@@ -200,20 +203,11 @@ class Attempts:
             outcome = replace(outcome, error=error)
         if error is not None:
             self._tell_failure(claim, outcome, error, decision)
-        host = self._host_update(claim, error)
+        host = await self._hosts.update(claim, outcome)
         if isinstance(decision, Again):
             await self._again(claim, decision, history, host)
         else:
             await self._complete(claim, outcome, history, host)
-
-    async def _keep_gap(self, host: str) -> float:
-        """Keep the host's delay also where the page came later than the claim; returns the seconds waited."""
-        wait_s, next_s = self._gaps.reserve(host, now=self._w.clock.now())
-        if next_s > 0:
-            await self._w.frontier.defer(host, next_s)  # so that the next one waits there, not in a page
-        if wait_s > 0:
-            await self._w.clock.sleep(wait_s)
-        return wait_s
 
     def _is_fate_shared(self, outcome: VisitOutcome) -> bool:
         """Tell whether another page may be to blame, where all pages of a site share a renderer (`lean`).
@@ -228,18 +222,6 @@ class Attempts:
             self._silent_at = now
             return True
         return isinstance(error, DeadlineExceeded) and now - self._silent_at < outcome.times.navigate_s
-
-    def _host_update(self, claim: Claim, error: BrowsercrawlError | None) -> HostUpdate | None:
-        """Tell what the outcome says about the host: it asks for a pause, it served us after a refusal, or nothing."""
-        if error is None:
-            return HostUpdate() if claim.refusals else None
-        if not isinstance(error, HostUnavailable):
-            return None
-        asked_s = retry_after_s(error.retry_after, now_utc=self._w.clock.utc()) if error.retry_after else None
-        defer_s = host_deferral_s(self._config.host, claim.refusals + 1, asked_s=asked_s)
-        host = claim.request.address.host
-        self._w.emit(HostDeferred(host=host, delay_s=round(defer_s, 3), reason=error.message))
-        return HostUpdate(defer_s=defer_s, refusals=claim.refusals + 1)
 
     async def _again(self, claim: Claim, decision: Again, history: History, host: HostUpdate | None) -> None:
         # Also when its host is deferred: that pause may be none at all, and the two pass together.
@@ -268,7 +250,7 @@ class Attempts:
         timings = history.timings(total_s=self._w.clock.now() - claim.stored_at)
         ending = Ending(
             outcome=Outcome.SUCCEEDED if succeeded else Outcome.FAILED if outcome.error else Outcome.SKIPPED,
-            attempts=claim.attempt if history.started_at is not None else 0,
+            attempts=claim.attempt - claim.is_down if history.started_at is not None else 0,
             timings=timings,
             started_at=history.started_at,
             finished_at=self._w.clock.utc(),

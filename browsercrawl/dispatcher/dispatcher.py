@@ -23,6 +23,7 @@ from browsercrawl.dispatcher.wiring import Wiring
 from browsercrawl.errors import BrowsercrawlError, InputError, InvalidURL
 from browsercrawl.events import Event, RequestRefused, RequestSkipped, RunParked
 from browsercrawl.frontier import Claim, Cost, Refusal, Verdict
+from browsercrawl.politeness import VisitRate
 from browsercrawl.request import Request
 from browsercrawl.result import Outcome, Result, SkipReason
 from browsercrawl.sessions import Session
@@ -61,6 +62,7 @@ class Dispatcher:
         self._config = config
         self._identities = Identities(wiring, on_room=self.wake)
         self._attempts = Attempts(wiring, config, identities=self._identities)
+        self._rate = VisitRate(config.rate)
         self._wake = asyncio.Event()
         self._visits: dict[asyncio.Task[None], Claim] = {}
         self._suspects: list[Claim] = []
@@ -252,15 +254,18 @@ class Dispatcher:
             while self._cut_off:
                 await self._w.frontier.release(self._cut_off.pop(), cost=Cost.STALL)
             await self._identities.reopen()
-            room = self._room()
+            room = self._rate.room(self._room(), now=self._w.clock.now())
             if room > 0:
                 claims = await self._w.frontier.claim(
                     owner=self._w.owner, limit=room, lease_s=CLAIM_S, warm=self._w.pool.warm
                 )
+                self._rate.take(sum(not claim.is_down for claim in claims))
                 self._begin(claims)
                 self._feed_room.set()
             self._begin_suspect()
             ready_in_s = await self._w.frontier.ready_in() if self._room() > 0 else None
+            if ready_in_s is not None:
+                ready_in_s = max(ready_in_s, self._rate.ready_in(now=self._w.clock.now()))
             if self._is_done(ready_in_s):
                 return
             await self._sleep(_first(ready_in_s, self._identities.reopens_in_s))

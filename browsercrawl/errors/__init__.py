@@ -30,6 +30,7 @@
     │   ├── HttpRejected         http_rejected      a final 4xx (or unexpected 3xx)
     │   ├── HttpFailed           http_failed        408, 425 or a 5xx other than 503
     │   ├── HostUnavailable      host_unavailable   429 or 503: the host asks for a pause
+    │   ├── HostDown             host_down          the host was given up: it refused or failed too often in a row
     │   ├── PageBlocked          blocked            401, 403, 407, or a handler raised Blocked
     │   ├── DownloadRefused      download           the main document became a download
     │   ├── TooLarge             too_large          a body the page would leave is larger than may be kept
@@ -70,6 +71,7 @@ from browsercrawl.errors.failures import (
     DownloadRefused,
     HandlerFailed,
     HandlerRetry,
+    HostDown,
     HostUnavailable,
     HttpFailed,
     HttpRejected,
@@ -136,6 +138,7 @@ __all__ = [
     "HandlerFailed",
     "HandlerRetry",
     "HandlerSignal",
+    "HostDown",
     "HostUnavailable",
     "HttpFailed",
     "HttpRejected",

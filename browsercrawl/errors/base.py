@@ -31,6 +31,7 @@ class ErrorKind(StrEnum):
     NETWORK = "network"
     HTTP_REJECTED = "http_rejected"
     HTTP_FAILED = "http_failed"
+    HOST_DOWN = "host_down"
     HOST_UNAVAILABLE = "host_unavailable"
     BLOCKED = "blocked"
     DOWNLOAD = "download"

@@ -136,6 +136,13 @@ class HostUnavailable(VisitError):
         self.retry_after = retry_after
 
 
+class HostDown(VisitError):
+    """The host was given up until the run ends: it refused or failed too often in a row."""
+
+    kind = ErrorKind.HOST_DOWN
+    disposition = Disposition.DROP
+
+
 class PageBlocked(VisitError):
     """The server refuses this identity: 401, 403 or 407, or a handler said so."""
 

@@ -147,12 +147,21 @@ class RetryScheduled(Event):
 
 
 class HostDeferred(Event):
-    """A host asked for a pause; its requests wait."""
+    """A host asked for a pause, or fails and is left alone; its requests wait."""
 
     name = "host.deferred"
     level = Level.WARNING
     host: str
     delay_s: float
+    reason: str
+
+
+class HostGivenUp(Event):
+    """A host refused or failed too often in a row; its requests fail from now on without being visited."""
+
+    name = "host.given_up"
+    level = Level.ERROR
+    host: str
     reason: str
 
 

@@ -1,6 +1,8 @@
 """The frontier: schedule, claim, complete, release."""
 
 from browsercrawl.frontier.interface import (
+    UNBOUNDED,
+    Bounds,
     Claim,
     Cost,
     Frontier,
@@ -11,12 +13,15 @@ from browsercrawl.frontier.interface import (
     Refusal,
     RulesOf,
     SessionLimitOf,
+    SlotOf,
     SlotRules,
     Verdict,
 )
 from browsercrawl.frontier.memory import MemoryFrontier
 
 __all__ = [
+    "UNBOUNDED",
+    "Bounds",
     "Claim",
     "Cost",
     "Frontier",
@@ -28,6 +33,7 @@ __all__ = [
     "Refusal",
     "RulesOf",
     "SessionLimitOf",
+    "SlotOf",
     "SlotRules",
     "Verdict",
 ]

@@ -9,9 +9,10 @@ Life of a request here:
 
 Requests wait in *lanes*, one per host:port and session, in priority order. A lane is ready when its slot and its
 session both have room. Its *slot* (its host:port) has: fewer than `concurrency_max` of its requests claimed, the delay
-since its last claim over, and the host not deferred. Its *session* has: fewer than its limit of its requests claimed,
-on all hosts together; a limit of 0 holds it. Requests queued in lanes whose session has none are *parked*. `claim`
-takes from ready lanes only, so nothing that waits for politeness or for a session occupies a page.
+since its last claim over, and the host not deferred (see `trust.py` for hosts that fail). Its *session* has: fewer
+than its limit of its requests claimed, on all hosts together; a limit of 0 holds it. Requests queued in lanes whose
+session has none are *parked*. `claim` takes from ready lanes only, so nothing that waits for politeness or for a
+session occupies a page.
 
 Time passes for a store only when it is called: what has come due meanwhile (a pause, a delay, an expiry) then counts
 from the instant at which it was due. So how often a store is asked changes nothing.
@@ -74,14 +75,39 @@ class SlotRules(Protocol):
     def concurrency_max(self) -> int | None:
         """Claims of the slot at once; None: no limit of its own."""
 
+    @property
+    def jitter(self) -> float:
+        """Share of the delay that each claim adds to it at most, at random."""
+
 
 RulesOf = Callable[[str], SlotRules]
 """Gives the rules of a host:port; asked when its slot comes into being, and again if that was forgotten meanwhile or
 the run was opened anew. A store may call it in a thread of its own."""
 
+SlotOf = Callable[[str], str]
+"""Gives the key of the slot of a host:port, and of such a key the key itself. A store may call it in any thread."""
+
 SessionLimitOf = Callable[[str], int | None]
 """Gives the first limit of a session, by its key; asked when it is first seen unless `limit_session` told one, and
 again if it was forgotten meanwhile or the run was opened anew. A store may call it in a thread of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How many requests a frontier stores at most, finished ones included; None: no limit.
+
+    Attributes:
+        requests: in all.
+        of_host: of each slot.
+        of_path: links that differ in their query only.
+    """
+
+    requests: int | None = None
+    of_host: int | None = None
+    of_path: int | None = None
+
+
+UNBOUNDED = Bounds()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,12 +143,23 @@ class HostUpdate:
 
     Attributes:
         defer_s: hold the slot back for at least so long from now; a longer deferral that stands already stays.
-        refusals: consecutive refusals (429, 503) of the host, this one included; 0: it served us. The slot keeps the
-            largest number told; 0 clears it unless the slot was refused again since the claim was made.
+        refusals: consecutive refusals (429, 503) of the host, this one included.
+        failures: likewise of connections that failed, and of other 5xx. The slot keeps the largest numbers told, though
+            this one grows by one at a time. Both 0: it served us; that clears them unless either was told since the
+            claim was made. With a deferral and either of them the slot is on trial: one claim at a time until they are
+            cleared. Before that, whoever is served clears `failures`.
+        is_down: with either of them: the host is given up until the run is opened anew.
+        pace_s: the delay that the host's speed asks for; None: as before. The slot keeps it if it is longer than what
+            it has, else the mean of the two; and never less than its rules say.
+        visits: starts besides the claim's own, each of which the slot owes a delay.
     """
 
     defer_s: float = 0.0
     refusals: int = 0
+    failures: int = 0
+    is_down: bool = False
+    pace_s: float | None = None
+    visits: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +175,7 @@ class Claim:
     """The right to visit a request until `expires_at`.
 
     Attributes:
+        slot: key of its slot.
         token: fences the claim: `complete` and `release` are refused once the request was claimed again or finished. An
             owner that is merely late, past `expires_at` but before the next claim, is still served.
         owner: who holds it.
@@ -148,11 +186,14 @@ class Claim:
         queued_s: time waited since it was stored, released or its claim expired, without what counts as politeness.
         politeness_s: of that wait, its own retry pause, and the time in its lane during which the slot was held back
             (delay, concurrency, deferral), parked or not: a slot knows nothing of sessions.
-        refusals: consecutive refusals of its host when it was claimed; see `HostUpdate`.
+        delay_s: what its slot keeps between this claim and the next, if not more.
+        refusals: consecutive refusals of its host when it was claimed, and `failures`; see `HostUpdate`.
+        is_down: its host was given up: it is not to be visited.
         memo: what its last owner left with `release`; empty before, and kept when a claim expires.
     """
 
     request: Request
+    slot: str = ""
     token: int
     owner: str
     expires_at: float
@@ -161,7 +202,10 @@ class Claim:
     stored_at: float
     queued_s: float
     politeness_s: float
+    delay_s: float = 0.0
     refusals: int = 0
+    failures: int = 0
+    is_down: bool = False
     memo: str = ""
 
 
@@ -274,6 +318,12 @@ class Frontier(Protocol):
 
     async def defer(self, host: str, delay_s: float) -> None:
         """Hold a slot back for at least `delay_s` from now; a longer deferral that stands already stays."""
+
+    async def restrain(self, host: str, *, delay_s: float) -> None:
+        """Keep at least `delay_s` between two claims of a host's slot from now on, and until the next one.
+
+        What was told holds until the run is opened anew; no more than what holds already changes nothing.
+        """
 
     async def limit_session(self, session: str, claims_max: int | None) -> None:
         """Set how many requests of a session may be claimed at once, on all hosts together, from now on.

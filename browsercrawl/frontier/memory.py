@@ -3,8 +3,8 @@
 How it keeps time without a timer: each slot knows the next instant at which it changes by itself (a delay or a pause
 is over, a claim expires), and every call first carries out, in order, what has come due since the last one. Between
 calls nothing runs. Of a finished request only the 16 bytes of its id remain; lanes go with their last request, sessions
-with their last lane unless a limit was told, slots when their delay or deferral is over and their host has not refused
-us last.
+with their last lane unless a limit was told, slots when their delay or deferral is over, their host has not refused us
+last, and no longer delay was told.
 """
 
 from collections import Counter, deque
@@ -17,6 +17,8 @@ from browsercrawl.clock import Clock
 from browsercrawl.frontier.chances import Chances
 from browsercrawl.frontier.interface import (
     REFUSED,
+    UNBOUNDED,
+    Bounds,
     Claim,
     Cost,
     FrontierCounts,
@@ -26,12 +28,14 @@ from browsercrawl.frontier.interface import (
     Refusal,
     RulesOf,
     SessionLimitOf,
+    SlotOf,
     SlotRules,
     Verdict,
 )
 from browsercrawl.frontier.paths import path_key
 from browsercrawl.frontier.ranking import Ranking
 from browsercrawl.frontier.slots import Entry, Lane, Session, Slot, Standing, Tally
+from browsercrawl.frontier.trust import Trust, defer, heed, reserve, restrain
 from browsercrawl.frontier.turns import Turns
 from browsercrawl.request import Request
 
@@ -50,9 +54,8 @@ class MemoryFrontier:
         clock: read once per call.
         rules_of: the restraint towards a host:port, asked when its slot comes into being.
         session_limit_of: the first limit of a session, asked when it is first seen; None: no session has one.
-        requests_max: requests stored at most, finished ones included; None: no limit.
-        host_requests_max: likewise, of each host:port.
-        path_requests_max: links stored at most of those that differ in their query only; None: no limit.
+        most: how many requests it stores.
+        slot_of: which hosts share a slot.
     """
 
     def __init__(
@@ -61,16 +64,14 @@ class MemoryFrontier:
         clock: Clock,
         rules_of: RulesOf,
         session_limit_of: SessionLimitOf | None = None,
-        requests_max: int | None = None,
-        host_requests_max: int | None = None,
-        path_requests_max: int | None = None,
+        most: Bounds = UNBOUNDED,
+        slot_of: SlotOf = str,
     ) -> None:
+        self._slot_of = slot_of
         self._clock = clock
         self._rules_of = rules_of
         self._session_limit_of = session_limit_of or (lambda _: None)
-        self._requests_max = requests_max
-        self._host_requests_max = host_requests_max
-        self._path_requests_max = path_requests_max
+        self._most = most
         self._known: set[bytes] = set()
         self._stored = 0
         self._stored_of: Counter[str] = Counter()
@@ -174,8 +175,15 @@ class MemoryFrontier:
     async def defer(self, host: str, delay_s: float) -> None:
         """See `Frontier.defer`."""
         now = self._catch_up()
-        slot = self._slots.get(host) or self._open_slot(host, self._rules_of(host), now)
-        slot.open_at = max(slot.open_at, now + delay_s)
+        slot = self._slot_of_host(host, now)
+        defer(slot, delay_s, at=now)
+        self._settle(slot, now)
+
+    async def restrain(self, host: str, *, delay_s: float) -> None:
+        """See `Frontier.restrain`."""
+        now = self._catch_up()
+        slot = self._slot_of_host(host, now)
+        restrain(slot, delay_s, at=now)
         self._settle(slot, now)
 
     async def limit_session(self, session: str, claims_max: int | None) -> None:
@@ -253,7 +261,7 @@ class MemoryFrontier:
 
     def _terms_for(self, requests: Sequence[Request]) -> _Terms:
         """Ask the rules of all new slots and the limits of all new sessions before anything is stored: it can fail."""
-        hosts = {request.address.host for request in requests}
+        hosts = {self._slot_of(request.address.host) for request in requests}
         keys = {request.session_key for request in requests}
         return _Terms(
             rules={host: self._rules_of(host) for host in hosts if host not in self._slots},
@@ -270,11 +278,11 @@ class MemoryFrontier:
             if id_ in self._known:
                 self._duplicates += 1
                 verdicts.append(Verdict.DUPLICATE)
-            elif self._requests_max is not None and self._stored >= self._requests_max:
+            elif self._most.requests is not None and self._stored >= self._most.requests:
                 verdicts.append(Verdict.FULL)
-            elif are_links and not self._has_room_under(path := path_key(request) if self._path_requests_max else None):
+            elif are_links and not self._has_room_under(path := path_key(request) if self._most.of_path else None):
                 verdicts.append(Verdict.PATH_FULL)
-            elif not self._has_room_for(host := request.address.host):
+            elif not self._has_room_for(host := self._slot_of(request.address.host)):
                 verdicts.append(Verdict.HOST_FULL)
             else:
                 self._known.add(id_)
@@ -297,14 +305,14 @@ class MemoryFrontier:
 
     def _has_room_under(self, path: bytes | None) -> bool:
         """Tell whether one more link of a path may be stored."""
-        most = self._path_requests_max
+        most = self._most.of_path
         return path is None or most is None or self._stored_under[path] < most
 
     def _has_room_for(self, host: str) -> bool:
         """Count one more request of a host:port, unless that would be too many."""
-        if self._host_requests_max is None:
+        if self._most.of_host is None:
             return True
-        if self._stored_of[host] >= self._host_requests_max:
+        if self._stored_of[host] >= self._most.of_host:
             return False
         self._stored_of[host] += 1
         return True
@@ -317,16 +325,8 @@ class MemoryFrontier:
             self._outbox.append(OutboxLine(number=self._lines, line=record.line))
 
     def _heed(self, update: HostUpdate | None, entry: Entry, now: float) -> None:
-        """Let a slot know what a visit says about its host; the caller settles it."""
-        if update is None:
-            return
-        slot = entry.lane.slot
-        slot.open_at = max(slot.open_at, now + update.defer_s)
-        if update.refusals:
-            slot.refusals = max(slot.refusals, update.refusals)
-            slot.refused += 1
-        elif slot.refused == entry.refused:
-            slot.refusals = 0
+        if update is not None:
+            heed(entry.lane.slot, update, refused=entry.refused, at=now)
 
     def _take(self, lane: Lane, *, owner: str, lease_s: float, now: float) -> Claim:
         """Claim the head of a lane that is ready, and reserve the next instant of its slot."""
@@ -341,11 +341,12 @@ class MemoryFrontier:
         lane.turn = self._turns.next_turn()
         lane.passed = 0
         politeness_s = entry.paused_s + slot.held_until(now) - entry.held_from_s
-        slot.reserve(now)
+        delay_s = reserve(slot, at=now)
         self._move(entry, Standing.CLAIMED, now)
         self._settle(slot, now)
         return Claim(
             request=entry.request,
+            slot=slot.host,
             token=entry.token,
             owner=owner,
             expires_at=entry.until,
@@ -354,7 +355,10 @@ class MemoryFrontier:
             stored_at=entry.stored_at,
             queued_s=max(0.0, now - entry.since - politeness_s),  # sums of floats may miss zero by a hair
             politeness_s=politeness_s,
+            delay_s=delay_s,
             refusals=slot.refusals,
+            failures=slot.failures,
+            is_down=slot.trust is Trust.DOWN,
             memo=entry.memo,
         )
 
@@ -397,6 +401,10 @@ class MemoryFrontier:
         session = self._sessions[key] = Session(key, claims_max)
         return session
 
+    def _slot_of_host(self, host: str, now: float) -> Slot:
+        key = self._slot_of(host)
+        return self._slots.get(key) or self._open_slot(key, self._rules_of(key), now)
+
     def _open_slot(self, host: str, rules: SlotRules, now: float) -> Slot:
         slot = self._slots[host] = Slot(host, rules, tally=self._tally, at=now)
         return slot
@@ -408,7 +416,7 @@ class MemoryFrontier:
         alarm, chance = slot.outlook()
         if not slot.members and slot.open_at <= at:
             alarm = None  # nothing will change by itself any more
-            if not slot.refusals:
+            if not slot.refusals and slot.trust is Trust.FULL and not slot.is_restrained:
                 self._slots.pop(slot.host, None)
         if alarm is None:
             self._alarms.drop(slot)

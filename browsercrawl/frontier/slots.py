@@ -6,11 +6,13 @@ late (a delay that was over a while ago) leaves the very state that it would hav
 
 from dataclasses import dataclass
 from enum import Enum, auto
+from heapq import nsmallest
 from operator import attrgetter
 
 from browsercrawl.errors import InternalError
 from browsercrawl.frontier.interface import SlotRules
 from browsercrawl.frontier.ranking import Ranking
+from browsercrawl.frontier.trust import Trust, claims_max
 from browsercrawl.request import Request
 
 
@@ -54,7 +56,7 @@ SLOT_MOVES = {
     SlotState.EMPTY: {SlotState.READY, SlotState.BUSY, SlotState.SNOOZED},
     SlotState.READY: {SlotState.EMPTY, SlotState.BUSY, SlotState.SNOOZED},
     SlotState.BUSY: {SlotState.EMPTY, SlotState.READY, SlotState.SNOOZED},
-    SlotState.SNOOZED: {SlotState.EMPTY, SlotState.READY},  # room is only used up by claims, and there are none
+    SlotState.SNOOZED: {SlotState.EMPTY, SlotState.READY, SlotState.BUSY},
 }
 
 _HELD = (SlotState.BUSY, SlotState.SNOOZED)
@@ -157,14 +159,13 @@ class Lane:
 
 
 class Slot:
-    """One host:port with its lanes, its claims and its restraint.
+    """One host:port with its lanes, its claims and its restraint; see `trust.Trusting` for the rest of that.
 
     Attributes:
         open_at: no claim before this instant: the delay since the last claim, or a deferral.
         parked: of its queued requests, those in lanes that are parked.
         lanes: by session.
         ranked: the lanes in which something is queued and that are not parked, best first.
-        refusals: consecutive ones of the host; `refused`: how often any were told, so that it shows whether more came.
         aside: lanes taken off their session's list while this slot had no room.
         node: its place among the slots that are ready.
         alarm: its place by the next instant at which it changes by itself.
@@ -172,20 +173,25 @@ class Slot:
     """
 
     __slots__ = (
-        "_rules", "_since", "_tally", "alarm", "aside", "chance", "claimed", "held_s", "host", "lanes", "members",
-        "node", "open_at", "parked", "paused", "queued", "ranked", "refusals", "refused", "state",
+        "_rules", "_since", "_tally", "alarm", "aside", "chance", "claimed", "delay_s", "failures", "forgive_at",
+        "held_s", "host", "jitter", "lanes", "members", "node", "open_at", "pace_s", "parked", "paused", "queued",
+        "ranked", "refusals", "refused", "state", "trust",
     )  # fmt: skip
 
     def __init__(self, host: str, rules: SlotRules, *, tally: Tally, at: float) -> None:
         self.host = host
         self._rules = rules
+        self.delay_s = rules.delay_s
+        self.pace_s = 0.0
+        self.jitter = rules.jitter
         self._tally = tally
         self.state = SlotState.EMPTY
         self._since = at
         self.held_s = 0.0
         self.open_at = at
-        self.refusals = 0
-        self.refused = 0
+        self.refusals = self.failures = self.refused = 0
+        self.forgive_at = at
+        self.trust = Trust.FULL
         self.members = 0
         self.queued = 0
         self.parked = 0
@@ -201,12 +207,13 @@ class Slot:
     @property
     def is_full(self) -> bool:
         """As many are claimed as may be."""
-        most = self._rules.concurrency_max
+        most = claims_max(self.trust, self._rules.concurrency_max)
         return most is not None and len(self.claimed) >= most
 
-    def reserve(self, at: float) -> None:
-        """Keep the delay free after a claim at `at`: the claim, not the visit, moves the next instant."""
-        self.open_at = max(self.open_at, at + self._rules.delay_s)
+    @property
+    def is_restrained(self) -> bool:
+        """A longer delay was told than its rules say."""
+        return self.delay_s > self._rules.delay_s
 
     def held_until(self, at: float) -> float:
         """Return the seconds that requests were held back here, up to `at`."""
@@ -230,8 +237,11 @@ class Slot:
     @property
     def room_at(self) -> float:
         """The instant at which it has room if nobody does anything."""
-        claimed = self.claimed.first()
-        return max(self.open_at, claimed.until) if claimed is not None and self.is_full else self.open_at
+        most = claims_max(self.trust, self._rules.concurrency_max)
+        if most is None or len(self.claimed) < most:
+            return self.open_at
+        ends = nsmallest(len(self.claimed) - most + 1, (entry.until for entry in self.claimed))
+        return max(self.open_at, ends[-1])
 
     def outlook(self) -> tuple[float | None, float | None]:
         """Return when it changes by itself next, and before when it gives no claim; None: never by itself."""

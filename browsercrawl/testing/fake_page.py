@@ -1,8 +1,9 @@
 """One fake tab; `fake_browser` opens it."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from browsercrawl.errors import (
@@ -11,6 +12,7 @@ from browsercrawl.errors import (
     ContextBroken,
     DeadlineExceeded,
     DownloadRefused,
+    InvalidURL,
     NetworkFailed,
     PageClosed,
     PageCrashed,
@@ -20,7 +22,7 @@ from browsercrawl.errors import (
 from browsercrawl.ports import Cleaning, Glance, LocalStorage, Navigation, Presence, Snapshot
 from browsercrawl.request import Capture, WaitUntil
 from browsercrawl.testing.fake_script import BLANK, NEVER, FakePageScript, sleep_unless
-from browsercrawl.urls import shown
+from browsercrawl.urls import address, shown
 
 if TYPE_CHECKING:
     from browsercrawl.testing.fake_browser import FakeContext
@@ -57,6 +59,7 @@ class FakePage:
         self._committed_at = 0.0
         self._popups = 0
         self._dialogs = 0
+        self.documents: Counter[str] = Counter()
         self._stirred: asyncio.Future[str] | None = None
         """Wakes whatever call is waiting inside this page."""
 
@@ -115,6 +118,7 @@ class FakePage:
         self._visiting = True
         self.visits += 1
         self._popups = self._dialogs = 0
+        self.documents.clear()
 
     async def goto(self, url: str, *, wait_until: WaitUntil, load_limit_s: float, limit_s: float) -> Navigation:
         """Load a URL as its script says."""
@@ -143,12 +147,16 @@ class FakePage:
             left_s = max(0.0, min(load_limit_s, limit_s) - script.commit_s)
             await self._pass_time(min(load_s, left_s))
             loaded = load_s <= left_s
+        if loaded:
+            with suppress(InvalidURL):
+                self.documents[address(self.url).host] += 1
         return Navigation(
             final_url=self.url,
             status=script.status,
             content_type=script.content_type,
             headers=script.headers,
             loaded=loaded,
+            latency_s=script.commit_s or None,
             committed=script.status not in {204, 205, 304},
         )
 

@@ -1,5 +1,6 @@
 """What a visit came to: either what was taken from the page, or one error and the phase it happened in."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -44,6 +45,7 @@ class VisitOutcome:
         found_links: URL and label of the links the handler enqueued, subject to scope.
         condemned: why the page must not be used again; None when it may.
         stop: a handler asked for the end of the run.
+        documents: what the page has loaded besides the visit's own document, by host:port.
     """
 
     phase: Phase
@@ -57,4 +59,5 @@ class VisitOutcome:
     data: tuple[JsonValue, ...] = ()
     requests: tuple[Request, ...] = ()
     found_links: tuple[tuple[str, str | None], ...] = ()
+    documents: Mapping[str, int] = field(default_factory=dict)
     files: tuple[CapturedFile, ...] = field(default=(), repr=False)

@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import NamedTuple
 
+from browsercrawl.frontier import trust
 from browsercrawl.frontier.interface import REFUSED, Claim, Cost, HostUpdate, Record, Verdict
 from browsercrawl.frontier.slots import SlotState
 from browsercrawl.frontier.sqlite.intake import Newcomer, record, request_of, store
@@ -12,6 +13,7 @@ from browsercrawl.frontier.sqlite.ledger import Ledger
 from browsercrawl.frontier.sqlite.rows import PUT_BACK, TOKEN_BITS, LaneRow, RequestRow, SlotRow, State
 from browsercrawl.frontier.sqlite.schema import bytes_text, text_bytes
 from browsercrawl.frontier.sqlite.timeline import Timeline
+from browsercrawl.frontier.trust import Trust
 from browsercrawl.frontier.turns import PASSED_OVER_MAX
 
 FAILED = "failed."
@@ -31,6 +33,7 @@ _WARM_AT_ONCE = 64
 class Taken(NamedTuple):
     """A claim as it was committed; `as_claim` makes of it what the caller gets."""
 
+    slot: str
     token: int
     owner: str
     expires_at: float
@@ -39,7 +42,10 @@ class Taken(NamedTuple):
     stored_at: float
     queued_s: float
     politeness_s: float
+    delay_s: float
     refusals: int
+    failures: int
+    is_down: bool
     memo: bytes | None
     body: str | bytes
 
@@ -47,6 +53,7 @@ class Taken(NamedTuple):
         """Return the claim, its times on this process's clock."""
         return Claim(
             request=request_of(self.body),
+            slot=self.slot,
             token=self.token,
             owner=self.owner,
             expires_at=timeline.on_clock(self.expires_at),
@@ -55,7 +62,10 @@ class Taken(NamedTuple):
             stored_at=timeline.on_clock(self.stored_at),
             queued_s=self.queued_s,
             politeness_s=self.politeness_s,
+            delay_s=self.delay_s,
             refusals=self.refusals,
+            failures=self.failures,
+            is_down=self.is_down,
             memo=bytes_text(self.memo or b""),
         )
 
@@ -138,8 +148,15 @@ def limit_session(ledger: Ledger, session: str, *, claims_max: int | None) -> No
 
 def defer(ledger: Ledger, host: str, *, delay_s: float) -> None:
     """See `Frontier.defer`."""
-    slot = ledger.slot_of(host)
-    slot.open_at = max(slot.open_at, ledger.now + delay_s)
+    slot = ledger.slot_of(ledger.terms.slot_of(host))
+    trust.defer(slot, delay_s, at=ledger.now)
+    ledger.settle(slot, ledger.now)
+
+
+def restrain(ledger: Ledger, host: str, *, delay_s: float) -> None:
+    """See `Frontier.restrain`."""
+    slot = ledger.slot_of(ledger.terms.slot_of(host))
+    trust.restrain(slot, delay_s, at=ledger.now)
     ledger.settle(slot, ledger.now)
 
 
@@ -178,14 +195,8 @@ def _leave_standing(ledger: Ledger, slot: SlotRow, lane: LaneRow, row: RequestRo
 
 def _heed(ledger: Ledger, slot: SlotRow, row: RequestRow, update: HostUpdate | None) -> None:
     """Let a slot know what a visit says about its host; the caller settles it."""
-    if update is None:
-        return
-    slot.open_at = max(slot.open_at, ledger.now + update.defer_s)
-    if update.refusals:
-        slot.refusals = max(slot.refusals, update.refusals)
-        slot.refused += 1
-    elif slot.refused == row.refused:
-        slot.refusals = 0
+    if update is not None:
+        trust.heed(slot, update, refused=row.refused, at=ledger.now)
 
 
 def _take(ledger: Ledger, lane: LaneRow, wish: Wish) -> Taken:
@@ -198,7 +209,7 @@ def _take(ledger: Ledger, lane: LaneRow, wish: Wish) -> Taken:
     until = now + wish.lease_s
     ledger.database.execute(_TAKE, (until, token, ledger.terms.store, text_bytes(wish.owner), slot.refused, number))
     politeness_s = paused_s + slot.held_until(now) - held_from_s
-    slot.open_at = max(slot.open_at, now + slot.delay_s)
+    delay_s = trust.reserve(slot, at=now)
     ledger.count_claims(slot, lane, number=1)
     slot.warn(until)
     ledger.dequeue(slot, lane, number=number)
@@ -206,8 +217,9 @@ def _take(ledger: Ledger, lane: LaneRow, wish: Wish) -> Taken:
     ledger.settle(slot, now)
     queued_s = max(0.0, now - since - politeness_s)  # sums of floats may miss zero by a hair
     return Taken(
-        token, wish.owner, until, attempt, stalls, stored_at, queued_s, politeness_s, slot.refusals, memo, body
-    )
+        slot.host, token, wish.owner, until, attempt, stalls, stored_at, queued_s, politeness_s, delay_s, slot.refusals,
+        slot.failures, slot.trust is Trust.DOWN, memo, body,
+    )  # fmt: skip
 
 
 def _next_lane(ledger: Ledger, warm: AbstractSet[bytes]) -> LaneRow | None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from pydantic_core import PydanticSerializationError
 
 from browsercrawl.errors import InputError
-from browsercrawl.frontier.interface import Record, Refusal, Verdict
+from browsercrawl.frontier.interface import Record, Refusal, SlotOf, Verdict
 from browsercrawl.frontier.paths import path_key
 from browsercrawl.frontier.sqlite.ledger import Ledger
 from browsercrawl.frontier.sqlite.rows import SlotRow
@@ -27,18 +27,19 @@ class Newcomer(NamedTuple):
     """A request, taken apart before its transaction begins."""
 
     id: bytes
-    host: str
+    slot: str
     session: bytes
     priority: int
     body: str | bytes
     path: bytes | None = None
 
 
-def newcomers(requests: Sequence[Request], *, by_path: bool = False) -> list[Newcomer]:
+def newcomers(requests: Sequence[Request], slot_of: SlotOf, *, by_path: bool = False) -> list[Newcomer]:
     """Take requests apart for `store`.
 
     Args:
         requests: of one batch.
+        slot_of: which hosts share a slot.
         by_path: they are links, of which only so many of one path are stored.
 
     Raises:
@@ -47,7 +48,7 @@ def newcomers(requests: Sequence[Request], *, by_path: bool = False) -> list[New
     return [
         Newcomer(
             bytes.fromhex(request.id),
-            request.address.host,
+            slot_of(request.address.host),
             text_bytes(request.session_key),
             request.priority,
             _body(request),
@@ -64,9 +65,9 @@ def request_of(body: str | bytes) -> Request:
 
 def store(ledger: Ledger, requests: Sequence[Newcomer], *, again: bool = False) -> list[Verdict]:
     """See `Frontier.schedule`."""
-    run, most, most_of_host = ledger.run, ledger.terms.requests_max, ledger.terms.host_requests_max
+    run, most, most_of_host = ledger.run, ledger.terms.most.requests, ledger.terms.most.of_host
     known = _known(ledger, [request.id for request in requests])
-    paths, most_of_path = _stored_under(ledger, requests), ledger.terms.path_requests_max
+    paths, most_of_path = _stored_under(ledger, requests), ledger.terms.most.of_path
     verdicts: list[Verdict] = []
     ids: list[tuple[bytes]] = []
     rows: list[tuple[object, ...]] = []
@@ -82,7 +83,7 @@ def store(ledger: Ledger, requests: Sequence[Newcomer], *, again: bool = False) 
         if request.path is not None and most_of_path is not None and paths[request.path] >= most_of_path:
             verdicts.append(Verdict.PATH_FULL)
             continue
-        slot = ledger.slot_of(request.host)
+        slot = ledger.slot_of(request.slot)
         if most_of_host is not None and slot.stored >= most_of_host:
             verdicts.append(Verdict.HOST_FULL)
             continue

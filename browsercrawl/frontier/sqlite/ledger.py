@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from browsercrawl.errors import InternalError
-from browsercrawl.frontier.interface import RulesOf, SessionLimitOf
+from browsercrawl.frontier.interface import Bounds, RulesOf, SessionLimitOf, SlotOf
 from browsercrawl.frontier.slots import SLOT_MOVES, SlotState
 from browsercrawl.frontier.sqlite.rows import (
     PUT_BACK,
@@ -27,6 +27,7 @@ from browsercrawl.frontier.sqlite.rows import (
 from browsercrawl.frontier.sqlite.saving import save_lanes, save_run, save_sessions, save_slots
 from browsercrawl.frontier.sqlite.schema import bytes_text
 from browsercrawl.frontier.sqlite.timeline import Timeline
+from browsercrawl.frontier.trust import Trust, claims_max
 
 _STATES = {state.value: state for state in SlotState}
 _ROWS_MAX = 5000
@@ -40,6 +41,10 @@ _CLAIMS = """SELECT count(*) FROM lanes CROSS JOIN requests INDEXED BY requests_
     WHERE session = ? AND state = 2 AND until IS NOT NULL"""
 
 
+_NTH_END = """SELECT until FROM requests WHERE slot = ? AND state = 2 AND until IS NOT NULL
+    ORDER BY until LIMIT 1 OFFSET ?"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """What a store was opened with.
@@ -51,11 +56,10 @@ class Terms:
     timeline: Timeline
     rules_of: RulesOf
     session_limit_of: SessionLimitOf
-    requests_max: int | None
-    host_requests_max: int | None
-    path_requests_max: int | None
+    most: Bounds
     exclusive: bool
     owner_timeout_s: float
+    slot_of: SlotOf = str
     store: int = 0
 
 
@@ -198,8 +202,12 @@ class Ledger:
 
     def room_at(self, slot: SlotRow) -> float:
         """Return when a slot has room if nobody does anything."""
-        claimed = self._dues(slot)[1] if slot.is_full else None
-        return slot.open_at if claimed is None else max(slot.open_at, claimed)
+        most = claims_max(slot.trust, slot.concurrency_max)
+        if most is None or slot.claimed < most:
+            return slot.open_at
+        end: float
+        (end,) = self.database.execute(_NTH_END, (slot.number, slot.claimed - most)).fetchone()
+        return max(slot.open_at, end)
 
     def settle(self, slot: SlotRow, at: float) -> None:
         """Follow up the changes made to a slot at an instant: its state, and when it changes next."""
@@ -276,7 +284,8 @@ class Ledger:
         slot = SlotRow(*row)  # type: ignore[arg-type]  # the columns have the types of the fields
         slot.state = _STATES[slot.state]  # type: ignore[index]  # a number in the file
         slot.is_best_known = slot.best_lane is not None
-        slot.saved = row[17:]
+        slot.trust = Trust(slot.trust)
+        slot.saved = row[22:]
         self._slots[slot.number] = self._by_host[slot.host] = slot
         if slot.rules != self.run.rules:
             self._ask_rules(slot)
@@ -285,7 +294,8 @@ class Ledger:
     def _open_slot(self, host: str) -> SlotRow:
         now = self.now
         slot = SlotRow(
-            0, host, 0, 0.0, None, SlotState.EMPTY, now, 0.0, now, 0, 0, 0, 0, 0, 0, 0, 0, None, None, None, None, None,
+            0, host, 0, 0.0, 0.0, 0.0, None, SlotState.EMPTY, now, 0.0, now, 0, 0, 0, 0, 0, 0, 0, 0, Trust.FULL, now, 0,
+            None, None, None, None, None,
             is_new=True, is_best_known=True,
         )  # fmt: skip
         self._ask_rules(slot)
@@ -297,6 +307,9 @@ class Ledger:
     def _ask_rules(self, slot: SlotRow) -> None:
         rules = self.terms.rules_of(slot.host)
         slot.rules, slot.delay_s, slot.concurrency_max = self.run.rules, rules.delay_s, rules.concurrency_max
+        slot.pace_s, slot.jitter = 0.0, rules.jitter
+        if slot.trust is Trust.DOWN:
+            slot.trust = Trust.TRIAL  # the run was opened anew: it gets one more chance
         self._changed_slots[slot] = None
 
     def _adopt_lane(self, row: tuple[object, ...]) -> LaneRow:

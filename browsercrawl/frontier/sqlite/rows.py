@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from browsercrawl.frontier.interface import FrontierCounts
 from browsercrawl.frontier.slots import SlotState
+from browsercrawl.frontier.trust import Trust, claims_max
 
 PUT_BACK = 1 << 32
 """Added to the rank of a request with stalls: it then goes behind all without, whatever their priority."""
@@ -74,7 +75,7 @@ run_values = attrgetter(*(field.name for field in fields(RunRow)))
 
 @dataclass(slots=True, eq=False)
 class SlotRow:
-    """One host:port; see `browsercrawl.frontier.slots.Slot`, whose words these are.
+    """One host:port; see `browsercrawl.frontier.slots.Slot` and `trust.Trusting`, whose words these are.
 
     Attributes:
         rules: the opening at which its rules were asked.
@@ -91,6 +92,8 @@ class SlotRow:
     host: str
     rules: int
     delay_s: float
+    pace_s: float
+    jitter: float
     concurrency_max: int | None
     state: SlotState
     since: float
@@ -103,6 +106,9 @@ class SlotRow:
     retrying: int
     refusals: int
     refused: int
+    failures: int
+    trust: Trust
+    forgive_at: float
     aside: int
     best_lane: int | None
     best_rank: int | None
@@ -117,7 +123,8 @@ class SlotRow:
     @property
     def is_full(self) -> bool:
         """As many are claimed as may be."""
-        return self.concurrency_max is not None and self.claimed >= self.concurrency_max
+        most = claims_max(self.trust, self.concurrency_max)
+        return most is not None and self.claimed >= most
 
     @property
     def is_held(self) -> bool:

@@ -7,10 +7,11 @@ from browsercrawl.frontier.sqlite.rows import LaneRow, RunRow, SessionRow, SlotR
 
 _SAVE_RUN = """UPDATE run SET now = ?, wall = ?, opening = ?, rules = ?, turn = ?, line = ?, slot = ?, lane = ?,
     stored = ?, queued = ?, waiting = ?, parked = ?, retrying = ?, claimed = ?, finished = ?, duplicates = ?"""
-_INSERT_SLOT = "INSERT INTO slots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_SAVE_SLOT = """UPDATE slots SET rules = ?, delay_s = ?, concurrency_max = ?, state = ?, since = ?, held_s = ?,
-    open_at = ?, stored = ?, queued = ?, parked = ?, claimed = ?, retrying = ?, refusals = ?, refused = ?, aside = ?
-    WHERE number = ?"""
+_INSERT_SLOT = """INSERT INTO slots VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
+    ?, ?, ?, ?, ?)"""
+_SAVE_SLOT = """UPDATE slots SET rules = ?, delay_s = ?, pace_s = ?, jitter = ?, concurrency_max = ?, state = ?,
+    since = ?, held_s = ?, open_at = ?, stored = ?, queued = ?, parked = ?, claimed = ?, retrying = ?, refusals = ?,
+    refused = ?, failures = ?, trust = ?, forgive_at = ?, aside = ? WHERE number = ?"""
 _INSERT_LANE = "INSERT INTO lanes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SAVE_LANE = """UPDATE lanes SET members = ?, queued = ?, passed = ?, head = ?, limited = ?, parked = ?, rank = ?,
     turn = ?, aside = ? WHERE number = ?"""
@@ -51,10 +52,11 @@ def save_slots(database: sqlite3.Connection, slots: Iterable[SlotRow]) -> None:
     new, plain, ranked, timed = [], [], [], []
     for slot in slots:
         placed = (slot.best_lane, slot.best_rank, slot.best_turn, slot.alarm, slot.chance)
-        terms = (slot.rules, slot.delay_s, slot.concurrency_max)
+        terms = (slot.rules, slot.delay_s, slot.pace_s, slot.jitter, slot.concurrency_max)
         rest = (
             slot.state.value, slot.since, slot.held_s, slot.open_at, slot.stored, slot.queued, slot.parked,
-            slot.claimed, slot.retrying, slot.refusals, slot.refused, slot.aside,
+            slot.claimed, slot.retrying, slot.refusals, slot.refused, slot.failures, slot.trust.value, slot.forgive_at,
+            slot.aside,
         )  # fmt: skip
         if slot.is_new:
             new.append((slot.number, slot.host, *terms, *rest, *placed))

@@ -55,10 +55,11 @@ CREATE INDEX requests_ending ON requests (ending) WHERE ending IS NOT NULL;
 
 CREATE TABLE slots (
     number INTEGER PRIMARY KEY, host TEXT NOT NULL UNIQUE,
-    rules INTEGER NOT NULL, delay_s REAL NOT NULL, concurrency_max INTEGER,
+    rules INTEGER NOT NULL, delay_s REAL NOT NULL, pace_s REAL NOT NULL, jitter REAL NOT NULL, concurrency_max INTEGER,
     state INTEGER NOT NULL, since REAL NOT NULL, held_s REAL NOT NULL, open_at REAL NOT NULL,
     stored INTEGER NOT NULL, queued INTEGER NOT NULL, parked INTEGER NOT NULL, claimed INTEGER NOT NULL,
-    retrying INTEGER NOT NULL, refusals INTEGER NOT NULL, refused INTEGER NOT NULL, aside INTEGER NOT NULL,
+    retrying INTEGER NOT NULL, refusals INTEGER NOT NULL, refused INTEGER NOT NULL, failures INTEGER NOT NULL,
+    trust INTEGER NOT NULL, forgive_at REAL NOT NULL, aside INTEGER NOT NULL,
     best_lane INTEGER, best_rank INTEGER, best_turn INTEGER, alarm REAL, chance REAL
 );
 CREATE INDEX slots_ready ON slots (best_rank, best_turn) WHERE best_rank IS NOT NULL;

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from browsercrawl.clock import Clock
 from browsercrawl.frontier.interface import (
+    UNBOUNDED,
+    Bounds,
     Claim,
     Cost,
     FrontierCounts,
@@ -18,6 +20,7 @@ from browsercrawl.frontier.interface import (
     Refusal,
     RulesOf,
     SessionLimitOf,
+    SlotOf,
     Verdict,
 )
 from browsercrawl.frontier.sqlite import claims, intake, outlook, records
@@ -34,9 +37,8 @@ class StoreOptions:
     Attributes:
         session_limit_of: the first limit of a session, asked in the store's thread when it is first seen, and anew
             after each exclusive opening; None: no session has one.
-        requests_max: requests stored at most, finished ones included; None: no limit.
-        host_requests_max: likewise, of each host:port.
-        path_requests_max: links stored at most of those that differ in their query only; None: no limit.
+        most: how many requests it stores.
+        slot_of: which hosts share a slot.
         exclusive: nobody else has it open, which a lock outside of it proves: claims of whoever had it return at once.
         on_full: told why the disk cannot be written, once, and None when it can again; called in the store's thread.
         owner_timeout_s: where stores share a file, one not heard of for so long has lost its claims.
@@ -44,9 +46,8 @@ class StoreOptions:
     """
 
     session_limit_of: SessionLimitOf | None = None
-    requests_max: int | None = None
-    host_requests_max: int | None = None
-    path_requests_max: int | None = None
+    most: Bounds = UNBOUNDED
+    slot_of: SlotOf = str
     exclusive: bool = True
     on_full: Callable[[str | None], None] | None = None
     owner_timeout_s: float = 30.0
@@ -91,9 +92,8 @@ class SqliteFrontier:
             timeline=Timeline(clock),
             rules_of=rules_of,
             session_limit_of=options.session_limit_of or (lambda _: None),
-            requests_max=options.requests_max,
-            host_requests_max=options.host_requests_max,
-            path_requests_max=options.path_requests_max,
+            most=options.most,
+            slot_of=options.slot_of,
             exclusive=options.exclusive,
             owner_timeout_s=options.owner_timeout_s,
         )
@@ -107,7 +107,7 @@ class SqliteFrontier:
         Raises:
             InputError: the data of a request cannot be stored; then none was.
         """
-        batch = intake.newcomers(requests)
+        batch = intake.newcomers(requests, self._thread.terms.slot_of)
         return await self._thread.submit(lambda ledger: intake.store(ledger, batch, again=again))
 
     async def refuse(self, refusals: Sequence[Refusal], *, mark: str | None = None) -> list[bool]:
@@ -133,7 +133,8 @@ class SqliteFrontier:
         Raises:
             InputError: the data of a link cannot be stored; then nothing was changed.
         """
-        batch = intake.newcomers(links, by_path=self._thread.terms.path_requests_max is not None)
+        terms = self._thread.terms
+        batch = intake.newcomers(links, terms.slot_of, by_path=terms.most.of_path is not None)
         return await self._thread.submit(
             lambda ledger: claims.complete(ledger, claim.token, left=record, links=batch, host=host)
         )
@@ -154,6 +155,10 @@ class SqliteFrontier:
     async def defer(self, host: str, delay_s: float) -> None:
         """See `Frontier.defer`."""
         await self._thread.submit(lambda ledger: claims.defer(ledger, host, delay_s=delay_s))
+
+    async def restrain(self, host: str, *, delay_s: float) -> None:
+        """See `Frontier.restrain`; an exclusive opening forgets what was told."""
+        await self._thread.submit(lambda ledger: claims.restrain(ledger, host, delay_s=delay_s))
 
     async def limit_session(self, session: str, claims_max: int | None) -> None:
         """See `Frontier.limit_session`; an exclusive opening forgets what was told."""

@@ -1,14 +1,18 @@
 """How many pages at once, and how fast towards a host: seen from the server."""
 
+import socket
 import time
+from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
 from browsercrawl import Outcome
-from browsercrawl.events import Event, HostDeferred, LeaseAcquired, LeaseReleased
+from browsercrawl.errors import ErrorKind
+from browsercrawl.events import Event, HostDeferred, HostGivenUp, LeaseAcquired, LeaseReleased
 from browsercrawl.testing import DemoSite
+from browsercrawl.visit import Visit
 
 if TYPE_CHECKING:
     from tests.integration.crawler.conftest import NewCrawler
@@ -102,3 +106,58 @@ async def test_host_that_asks_for_a_pause_without_saying_how_long(
     assert second - first >= 0.5
     assert third - second >= 1.0
     assert [event.delay_s for event in events if isinstance(event, HostDeferred)] == pytest.approx([0.5, 1.0], rel=0.5)
+
+
+async def test_five_pages_at_once_arrive_a_second_apart(site: DemoSite, new_crawler: "NewCrawler") -> None:
+    """Five pages are free and one host has a delay of a second: they arrive 0, 1, 2, 3 and 4 s after the first."""
+    urls = [f"{site.url}/faults/text?second={number}" for number in range(5)]
+    async with new_crawler(concurrency=5, host={"delay_s": 1.0}) as crawler, crawler.stream(urls) as stream:
+        assert {result.outcome async for result in stream} == {Outcome.SUCCEEDED}
+    first, *later = site.arrivals("/faults/text?second=")
+    assert [at - first for at in later] == pytest.approx([1.0, 2.0, 3.0, 4.0], abs=0.2)
+
+
+async def test_pages_that_a_handler_loads_count_for_their_host(site: DemoSite, new_crawler: "NewCrawler") -> None:
+    """A handler that loads two more pages of the host has the next visit wait for three delays."""
+    async with new_crawler(host={"delay_s": 0.4}) as crawler:
+
+        @crawler.handler()
+        async def roam(visit: Visit) -> None:
+            for number in range(2):
+                await visit.page.goto(f"{site.url}/faults/text?roam={number}")
+
+        urls = [f"{site.url}/faults/text?owed={number}" for number in range(3)]
+        async with crawler.stream(urls) as stream:
+            assert {result.outcome async for result in stream} == {Outcome.SUCCEEDED}
+    gaps = [later - earlier for earlier, later in pairwise(site.arrivals("/faults/text?owed="))]
+    assert min(gaps) >= 1.1, gaps
+
+
+async def test_slow_server_is_visited_less_often(site: DemoSite, new_crawler: "NewCrawler") -> None:
+    """With a factor of 3, a server that takes 300 ms to answer gets its next visit 0.9 s after the last one began."""
+    urls = [f"{site.url}/faults/slow?ms=300&own={number}" for number in range(4)]
+    async with new_crawler(concurrency=1, host={"latency_factor": 3}) as crawler, crawler.stream(urls) as stream:
+        assert {result.outcome async for result in stream} == {Outcome.SUCCEEDED}
+    _, *gaps = [later - earlier for earlier, later in pairwise(site.arrivals("/faults/slow?ms=300&own="))]
+    assert all(0.8 <= gap < 1.5 for gap in gaps), gaps
+
+
+async def test_host_without_a_server_is_given_up_and_others_go_on(
+    site: DemoSite, new_crawler: "NewCrawler", events: list[Event]
+) -> None:
+    """Nobody listens at one port: a few of its 200 requests are tried, the rest fail as `host_down`, unvisited."""
+    with socket.socket() as unheard:  # bound and not listening: refused, and nobody else gets the port
+        unheard.bind(("127.0.0.1", 0))
+        dead = [f"http://127.0.0.1:{unheard.getsockname()[1]}/{number}" for number in range(200)]
+        alive = [f"{site.url}/faults/text?alive={number}" for number in range(20)]
+        host = {"failures_max": 3, "defer_s": 0.2}
+        async with (
+            new_crawler(concurrency=2, host=host, retry={"retries": 0}) as crawler,
+            crawler.stream([*dead, *alive]) as stream,
+        ):
+            results = [result async for result in stream]
+    kinds = Counter(result.error.kind if result.error else None for result in results)
+    assert kinds[None] == 20
+    assert 6 <= kinds[ErrorKind.NETWORK] <= 12
+    assert kinds[ErrorKind.NETWORK] + kinds[ErrorKind.HOST_DOWN] == 200
+    assert sum(isinstance(event, HostGivenUp) for event in events) == 1

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from browsercrawl.frontier import Frontier, MemoryFrontier, RulesOf, SessionLimitOf
+from browsercrawl.frontier import Bounds, Frontier, MemoryFrontier, RulesOf, SessionLimitOf
 from browsercrawl.frontier.sqlite import SqliteFrontier, StoreOptions, make_store
 from browsercrawl.testing.virtual_clock import VirtualClock
 
@@ -27,7 +27,7 @@ class MemoryHarness:
     ) -> Frontier:
         """Open the store; a durable one is found as it was left."""
         return MemoryFrontier(
-            clock=clock, rules_of=rules_of, session_limit_of=limits, requests_max=most, host_requests_max=host_most
+            clock=clock, rules_of=rules_of, session_limit_of=limits, most=Bounds(requests=most, of_host=host_most)
         )
 
     def crash(self) -> None:
@@ -52,7 +52,7 @@ class SqliteHarness(MemoryHarness):
         self, clock: VirtualClock, rules_of: RulesOf, *, limits: SessionLimitOf, most: int | None, host_most: int | None
     ) -> Frontier:
         """Open the file; nobody else has it open."""
-        options = StoreOptions(session_limit_of=limits, requests_max=most, host_requests_max=host_most)
+        options = StoreOptions(session_limit_of=limits, most=Bounds(requests=most, of_host=host_most))
         return await SqliteFrontier.open(self._path, clock=clock, rules_of=rules_of, options=options)
 
     def crash(self) -> None:
@@ -77,8 +77,7 @@ class SharedHarness(SqliteHarness):
         """Open the file three times. Their hearts beat in real time, so none is ever taken for dead."""
         options = StoreOptions(
             session_limit_of=limits,
-            requests_max=most,
-            host_requests_max=host_most,
+            most=Bounds(requests=most, of_host=host_most),
             exclusive=False,
             owner_timeout_s=1_000_000.0,
         )
@@ -95,7 +94,18 @@ class _Several:
         self._store = stores[0]
 
     def __getattr__(self, name: str) -> Any:
-        if name in {"schedule", "refuse", "claim", "complete", "release", "defer", "limit_session", "emptied", "note"}:
+        if name in {
+            "schedule",
+            "refuse",
+            "claim",
+            "complete",
+            "release",
+            "defer",
+            "restrain",
+            "limit_session",
+            "emptied",
+            "note",
+        }:
             self._store = next(self._turns)
         return getattr(self._store, name)
 

@@ -13,25 +13,12 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import run_state_machine_as_test as run_machine
 
-from browsercrawl.frontier import (
-    Claim,
-    Cost,
-    FrontierCounts,
-    HostUpdate,
-    Record,
-    Refusal,
-    Verdict,
-)
+from browsercrawl.frontier import Claim, Cost, FrontierCounts, HostUpdate, Record, Refusal, Verdict, trust
 from browsercrawl.frontier.interface import REFUSED
+from browsercrawl.frontier.slots import Slot, Tally
 from browsercrawl.politeness import HostRules
 from browsercrawl.request import Request
 from browsercrawl.testing.virtual_clock import VirtualClock
@@ -86,9 +73,8 @@ class Model:
         self.totals: Counter[str] = Counter()
         self.outbox: list[bytes] = []
         self.notes: dict[str, str] = {}
-        self.refusals = dict.fromkeys(RULES, 0)
-        self.times_refused = dict.fromkeys(RULES, 0)
-        self.open_at = dict.fromkeys(RULES, 0.0)
+        self.slots = {host: Slot(host, rules, tally=Tally(), at=0.0) for host, rules in RULES.items()}
+        """Only their restraint is used here; the rules of that have tests of their own (`test_trust.py`)."""
         self.turns: dict[tuple[str, str], int] = {}
         self.passed: dict[tuple[str, str], int] = {}
         self.turn = 0
@@ -120,15 +106,8 @@ class Model:
             self.outbox.append(record.line)
 
     def heed(self, record: Stored, update: HostUpdate | None) -> None:
-        host = record.request.address.host
-        if update is None:
-            return
-        self.open_at[host] = max(self.open_at[host], self.now + update.defer_s)
-        if update.refusals:
-            self.refusals[host] = max(self.refusals[host], update.refusals)
-            self.times_refused[host] += 1
-        elif self.times_refused[host] == record.refused:
-            self.refusals[host] = 0
+        if update is not None:
+            trust.heed(self.slots[record.request.address.host], update, refused=record.refused, at=self.now)
 
     def standing(self, standing: str, host: str | None = None) -> list[Stored]:
         return [
@@ -138,7 +117,7 @@ class Model:
         ]
 
     def has_room(self, host: str) -> bool:
-        most = RULES[host].concurrency_max
+        most = trust.claims_max(self.slots[host].trust, RULES[host].concurrency_max)
         return most is None or len(self.standing("claimed", host)) < most
 
     def is_parked(self, record: Stored) -> bool:
@@ -148,7 +127,7 @@ class Model:
         return most is not None and len(claimed) >= most
 
     def is_held(self, host: str) -> bool:
-        return self.open_at[host] > self.now or not self.has_room(host)
+        return self.slots[host].open_at > self.now or not self.has_room(host)
 
     def expected(self, warm: set[str]) -> Stored | None:
         """Return what a claim must take next; a lane that gives way to a warm one is counted as passed over."""
@@ -172,8 +151,11 @@ class Model:
     def claim(self, record: Stored, claim: Claim, lease_s: float) -> None:
         host = record.request.address.host
         record.standing, record.token = "claimed", claim.token
-        record.until, record.refused = self.now + lease_s, self.times_refused[host]
-        self.open_at[host] = max(self.open_at[host], self.now + RULES[host].delay_s)
+        slot = self.slots[host]
+        record.until, record.refused = self.now + lease_s, slot.refused
+        assert claim.delay_s == trust.reserve(slot, at=self.now)
+        assert (claim.refusals, claim.failures) == (slot.refusals, slot.failures)
+        assert claim.is_down is (slot.trust is trust.Trust.DOWN)
         self._give_turn(record.lane)
 
     def settle(self, record: Stored, standing: str, until: float = 0.0) -> None:
@@ -184,7 +166,7 @@ class Model:
 
     def events(self) -> list[float]:
         ends = [record.until for record in self.records.values() if record.standing in {"claimed", "retrying"}]
-        return sorted({at for at in [*ends, *self.open_at.values()] if at > self.now})
+        return sorted({at for at in [*ends, *(slot.open_at for slot in self.slots.values())] if at > self.now})
 
     def advance(self, target: float) -> None:
         """Let time pass, event by event: in between, each request waits for one and the same reason."""
@@ -215,9 +197,10 @@ class Model:
             of_session = Counter(record.request.session_key for record in claimed)
             for record in there:
                 host, session = record.lane
-                host_most, session_most = RULES[host].concurrency_max, self.limits[session]
+                slot, session_most = self.slots[host], self.limits[session]
+                host_most = trust.claims_max(slot.trust, RULES[host].concurrency_max)
                 if (
-                    self.open_at[host] <= at
+                    slot.open_at <= at
                     and (host_most is None or of_host[host] < host_most)
                     and (session_most is None or of_session[session] < session_most)
                 ):
@@ -266,7 +249,15 @@ _left = st.builds(
 )
 _limits = st.sampled_from([None, None, 0, 1, 2])
 _first_limits = st.fixed_dictionaries(dict.fromkeys(["", "a", "b"], _limits))
-_updates = st.none() | st.builds(HostUpdate, defer_s=_seconds, refusals=st.integers(0, 3))
+_updates = st.none() | st.builds(
+    HostUpdate,
+    defer_s=_seconds,
+    refusals=st.integers(0, 3),
+    failures=st.integers(0, 3),
+    is_down=st.sampled_from([False, False, True]),
+    pace_s=st.none() | _seconds,
+    visits=st.sampled_from([0, 0, 2]),
+)
 
 
 class FrontierMachine(RuleBasedStateMachine):
@@ -323,7 +314,6 @@ class FrontierMachine(RuleBasedStateMachine):
             assert (claim.attempt, claim.stalls, claim.memo) == (record.attempt, record.stalls, record.memo)
             assert (claim.queued_s, claim.politeness_s) == (record.queued_s, record.politeness_s)
             assert claim.stored_at == record.stored_at - self._ahead_s
-            assert claim.refusals == self.model.refusals[record.request.address.host]
             assert claim.token not in {old.token for old in self._claims}
             self.model.claim(record, claim, lease_s)
             self._claims.append(claim)
@@ -367,7 +357,12 @@ class FrontierMachine(RuleBasedStateMachine):
     @rule(host=st.sampled_from(sorted(RULES)), delay_s=_seconds)
     def defer(self, host: str, delay_s: float) -> None:
         self._run(self.store.defer(host, delay_s))
-        self.model.open_at[host] = max(self.model.open_at[host], self.model.now + delay_s)
+        trust.defer(self.model.slots[host], delay_s, at=self.model.now)
+
+    @rule(host=st.sampled_from(sorted(RULES)), delay_s=_seconds)
+    def restrain(self, host: str, delay_s: float) -> None:
+        self._run(self.store.restrain(host, delay_s=delay_s))
+        trust.restrain(self.model.slots[host], delay_s, at=self.model.now)
 
     @rule(session=st.sampled_from(["", "a", "b"]), claims_max=_limits)
     def limit_session(self, session: str, claims_max: int | None) -> None:
@@ -425,6 +420,9 @@ class FrontierMachine(RuleBasedStateMachine):
             record.stalls += 1
             self.model.settle(record, "queued")
         self.model.limits = dict(limits)
+        for host, slot in self.model.slots.items():
+            slot.delay_s, slot.pace_s = RULES[host].delay_s, 0.0
+            slot.trust = trust.Trust.TRIAL if slot.trust is trust.Trust.DOWN else slot.trust
         self._ahead_s = self.model.now - self._clock.now()
 
     @invariant()
@@ -489,7 +487,7 @@ def test_store_whatever_is_asked_agrees_with_the_obvious_model(harness: Any) -> 
     class Machine(FrontierMachine):
         make = harness
 
-    run_state_machine_as_test(
+    run_machine(
         Machine,
         settings=settings(
             max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)

@@ -50,11 +50,13 @@ visit: {timeout: 30s, retries: 0, wait_until: commit, wait_for: "#x", block: [im
 links: {depth: 3, scope: list, hosts: "a.test, *.b.test", include: ["*/a,b/*"], exclude: "*.pdf,*.zip",
         follow_traps: true, keep_fragments: true, sort_query: yes}
 limits: {max_requests: 9, max_per_host: 4, max_per_path: 5, max_time: 2h, max_failures: 10%, max_disk: 1GiB}
-pace: {concurrency: 7, delay: 250ms, per_host: 2, ignore_robots: true}
+pace: {concurrency: 7, delay: 250ms, delay_by: domain, per_host: 2, rate: 20, ignore_robots: true}
 browser: {profile: lean, user_agent: me, proxy: "http://p:1"}
 rules:
   - {url: "*/product/*", handler: product, timeout: 5s, save: "html, screenshot"}
   - {label: list, wait_until: load, wait_for: .x, accept_status: 404}
+hosts:
+  - {host: "*.slow.test", delay: 5s, per_host: 1, jitter: 0.5}
 handlers: {product: "shop:product"}
 """
     )
@@ -68,7 +70,9 @@ handlers: {product: "shop:product"}
                 "accept_status": [404, 410], "capture": ["links"],
             },
             "retry": {"retries": 0},
-            "host": {"delay_s": 0.25, "per_host": 2},
+            "host": {"delay_s": 0.25, "per_host": 2, "by": "domain"},
+            "hosts": [{"host": "*.slow.test", "delay_s": 5, "per_host": 1, "jitter": 0.5}],
+            "rate": 20,
             "links": {
                 "depth": 3, "scope": "list", "hosts": ["a.test", "*.b.test"], "include": ["*/a,b/*"],
                 "exclude": ["*.pdf", "*.zip"], "follow_traps": True, "max_requests": 9, "max_per_host": 4,
@@ -100,6 +104,12 @@ def test_job_failures_are_a_number_or_a_share() -> None:
     """`50` and `50%` are two limits."""
     assert _config("limits: {max_failures: 50}").limits.max_failures == 50
     assert _config("limits: {max_failures: 50%}").limits.max_failure_share == 0.5
+
+
+def test_job_delay_auto_adds_to_the_default() -> None:
+    """`auto` leaves the least delay as it is without it, and has the host's own speed count."""
+    host = _config("pace: {delay: auto}").host
+    assert (host.delay_s, host.latency_factor) == (None, 5.0)
 
 
 def test_job_headed_takes_the_full_browser() -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from browsercrawl.errors import ConfigError
 from browsercrawl.frontier import (
+    UNBOUNDED,
+    Bounds,
     Claim,
     Cost,
     Frontier,
@@ -42,15 +44,15 @@ async def make(request: pytest.FixtureRequest, clock: VirtualClock, tmp_path: Pa
     made: list[Frontier] = []
 
     async def open_one(
-        rules: HostRules | RulesOf = FREE, *, limits: SessionLimitOf | None = None, **most: int | None
+        rules: HostRules | RulesOf = FREE, *, limits: SessionLimitOf | None = None, most: Bounds = UNBOUNDED
     ) -> Frontier:
         rules_of: RulesOf = rules if callable(rules) else lambda _: rules
         if request.param == "memory":
-            made.append(MemoryFrontier(clock=clock, rules_of=rules_of, session_limit_of=limits, **most))
+            made.append(MemoryFrontier(clock=clock, rules_of=rules_of, session_limit_of=limits, most=most))
         else:
             path = tmp_path / f"{len(made)}.sqlite"
             make_store(path, notes={})
-            options = StoreOptions(session_limit_of=limits, **most)  # type: ignore[arg-type]  # names of its limits
+            options = StoreOptions(session_limit_of=limits, most=most)
             made.append(await SqliteFrontier.open(path, clock=clock, rules_of=rules_of, options=options))
         return made[-1]
 
@@ -75,7 +77,7 @@ def _urls(claims: list[Claim]) -> list[str]:
 
 async def test_frontier_path_that_is_full_takes_no_more_links_of_other_queries(make: Make) -> None:
     """Only links count, by path and session, duplicates not; what has no query is not meant, nor are seeds."""
-    frontier = await make(path_requests_max=2)
+    frontier = await make(most=Bounds(of_path=2))
     seeds = [_request("a", f"list?seed={number}") for number in range(5)]
     assert await frontier.schedule(seeds) == [Verdict.STORED] * 5
     first, second = await _claim(frontier, 2)
@@ -102,6 +104,21 @@ async def test_frontier_slot_that_went_idle_still_keeps_its_delay(clock: Virtual
     await clock.advance(0.75)
     (claim,) = await _claim(frontier)
     assert (claim.politeness_s, claim.queued_s) == (0.75, 0.0)
+
+
+async def test_frontier_restrained_slot_keeps_the_longer_delay_until_the_end(clock: VirtualClock, make: Make) -> None:
+    """A Crawl-delay holds from the instant it is told, also once the slot was idle; a shorter one changes nothing."""
+    frontier = await make(SLOW)
+    await frontier.restrain("a.test:80", delay_s=5.0)
+    await frontier.restrain("a.test:80", delay_s=0.5)
+    await frontier.schedule([_request("a", 1)])
+    assert await frontier.ready_in() == 5.0
+    await clock.advance(5.0)
+    await frontier.complete((await _claim(frontier))[0], record=DONE)
+    await clock.advance(100.0)
+    await frontier.schedule([_request("a", 2), _request("a", 3)])
+    assert [claim.delay_s for claim in await _claim(frontier, 2)] == [5.0]
+    assert await frontier.ready_in() == 5.0
 
 
 async def test_frontier_slow_host_with_ten_thousand_requests_delays_no_other(clock: VirtualClock, make: Make) -> None:
@@ -254,8 +271,8 @@ async def test_frontier_longer_deferral_stays_when_a_shorter_one_comes(clock: Vi
 
 
 async def test_frontier_full_refuses_what_is_new_and_counts_what_is_known(clock: VirtualClock, make: Make) -> None:
-    """`requests_max` is the size of the run: finished requests count, duplicates do not."""
-    frontier = await make(requests_max=2)
+    """The bound is the size of the run: finished requests count, duplicates do not."""
+    frontier = await make(most=Bounds(requests=2))
     verdicts = await frontier.schedule([_request("a", page) for page in (0, 0, 1, 2)])
     assert verdicts == [Verdict.STORED, Verdict.DUPLICATE, Verdict.STORED, Verdict.FULL]
     (claim,) = await _claim(frontier)

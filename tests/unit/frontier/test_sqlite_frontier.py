@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from browsercrawl.errors import ConfigError, InputError, InternalError
-from browsercrawl.frontier import Claim, Cost, Record, Verdict
+from browsercrawl.frontier import Claim, Cost, HostUpdate, Record, Verdict
 from browsercrawl.frontier.sqlite import SqliteFrontier, StoreOptions, make_store, read_store
 from browsercrawl.politeness import HostRules
 from browsercrawl.request import Request
@@ -116,6 +116,23 @@ async def test_store_of_calls_committed_together_only_the_culprit_fails(store: S
     assert (first, last) == ([Verdict.STORED, Verdict.STORED], [Verdict.DUPLICATE, Verdict.STORED])
     await store.ready_in()
     assert store.counts().stored == 4
+
+
+async def test_store_opened_anew_gives_a_host_that_was_given_up_one_chance(
+    store: SqliteFrontier, path: Path, clock: _SteppedClock, rules: _Rules
+) -> None:
+    """One request finds out, and what was counted against the host still is; served, it is trusted again."""
+    await store.schedule([_request(page) for page in range(5)])
+    (claim,) = await _claim(store)
+    await store.release(claim, cost=Cost.ATTEMPT, host=HostUpdate(failures=13, is_down=True))
+    assert [each.is_down for each in await _claim(store, 2)] == [True, True]
+    await store.close()
+    again = await SqliteFrontier.open(path, clock=clock, rules_of=rules)
+    (probe,) = await _claim(again, 5)
+    assert (probe.is_down, probe.failures) == (False, 1)
+    assert await again.complete(probe, record=Record(ending="succeeded"), host=HostUpdate()) == []
+    assert [(each.is_down, each.failures) for each in await _claim(again, 5)] == [(False, 0)] * 4
+    await again.close()
 
 
 async def test_store_closed_puts_back_what_it_claimed_without_a_stall(

@@ -80,9 +80,11 @@ def test_host_deferral_jitter_only_adds_and_at_most_a_tenth(seed: int, refusals:
 
 
 def test_host_deferral_grants_what_the_host_asks_up_to_the_maximum() -> None:
-    """Retry-After rules, within what the user allows."""
+    """Retry-After rules, within what the user allows, until it has proved too short twice in a row."""
     config = HostConfig(defer_s=60.0, defer_max_s=600.0)
-    assert host_deferral_s(config, 3, asked_s=7.0) == 7.0
+    asked = [host_deferral_s(config, refusals, asked_s=7.0, random=_Always(0.0)) for refusals in (1, 2, 3, 4, 99)]
+    assert asked == [7.0, 7.0, 60.0, 120.0, 600.0]
+    assert host_deferral_s(config, 3, asked_s=400.0) == 400.0
     assert host_deferral_s(config, 1, asked_s=float("inf")) == 600.0
 
 
