@@ -24,6 +24,8 @@ class SkipReason(StrEnum):
     TOO_DEEP = "too_deep"
     MAX_REQUESTS = "max_requests"
     MAX_PER_HOST = "max_per_host"
+    ROBOTS = "robots"
+    """The site's robots.txt forbids it, or the address that it redirects to."""
     HANDLER = "handler"
     SESSION_DOMAIN = "session_domain"
     """Its session is bound to other hosts."""

@@ -36,7 +36,9 @@ def _refused(text: str, *, seeds: str = SEEDS, **environment: str) -> list[str]:
 
 def test_job_with_seeds_alone_has_the_command_lines_defaults() -> None:
     """A job says what it wants to be different; the rest is as `crawl` has it."""
-    assert _config("") == CrawlerConfig.load({"output": "runs/x", "host": {"delay_s": None}, "visit": {"capture": []}})
+    assert _config("") == CrawlerConfig.load(
+        {"output": "runs/x", "host": {"delay_s": None, "robots": True}, "visit": {"capture": []}}
+    )
 
 
 def test_job_every_field_reaches_the_configuration() -> None:
