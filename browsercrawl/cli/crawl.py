@@ -65,7 +65,7 @@ OPTIONS = (
         metavar="URL",
         group=_WHAT,
         field="seeds.sitemap",
-        help="And the pages that this sitemap, or index of sitemaps, names.",
+        help="And the pages that this sitemap, or index of sitemaps, or robots.txt, names.",
     ),
     Option(
         flag="--session",

@@ -51,7 +51,7 @@ class SeedsPart(Part):
     urls: tuple[Annotated[Any, Seed()], ...] = Field(default=(), description="URLs, or requests with their fields.")
     file: Words | None = Field(default=None, description="One URL or one JSON request per line; - is standard input.")
     sitemap: Annotated[tuple[str, ...], Addresses()] = Field(
-        default=(), description="URL of a sitemap or of an index of sitemaps, or several."
+        default=(), description="URL of a sitemap, an index of sitemaps, or a robots.txt that names some; or several."
     )
     session: Words | None = Field(default=None, description="Those that name no session belong to this one.")
 
