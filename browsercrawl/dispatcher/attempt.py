@@ -7,14 +7,14 @@ cancelled, because a committed request without a delivered result would be lost.
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from math import inf
 from typing import Any, TypeVar
 
 from browsercrawl.config import CrawlerConfig
-from browsercrawl.dispatcher.gate import Gate
+from browsercrawl.dispatcher.gate import Gate, NotYet
 from browsercrawl.dispatcher.hosts import Hosts
 from browsercrawl.dispatcher.identities import Identities, Standing, loop_time
 from browsercrawl.dispatcher.links import LINK, LinkFollower
@@ -69,13 +69,20 @@ NEWS_S = 0.5
 class Attempts:
     """Carries out claims.
 
+    Args:
+        wiring, config, identities: of the dispatcher.
+        on_unvisited: called when a claim comes to no visit, so that no page is started for it.
+
     Attributes:
         stop_reason: what the handler said that asked for the end of the run; None while none did.
     """
 
-    def __init__(self, wiring: Wiring, config: CrawlerConfig, *, identities: Identities) -> None:
+    def __init__(
+        self, wiring: Wiring, config: CrawlerConfig, *, identities: Identities, on_unvisited: Callable[[], None]
+    ) -> None:
         self.stop_reason: str | None = None
         self._w = wiring
+        self._on_unvisited = on_unvisited
         self._identities = identities
         self._config = config
         self._links = LinkFollower(config.links, inherits=identities.is_plain, scope=wiring.handlers.scope)
@@ -98,10 +105,13 @@ class Attempts:
         history = History.of(claim)
         outcome = self._hosts.refused(claim)
         if outcome is None and self._gate is not None:
-            if await self._gate.puts_off(claim):
+            try:
+                outcome = await self._gate.stops(claim)
+            except NotYet:
+                self._on_unvisited()
                 return
-            outcome = self._gate.refused(claim)
         if outcome is not None:
+            self._on_unvisited()
             await finish(self._settle(claim, outcome, history, alone=False))
             return
         before = self._identities.before(claim.request)
