@@ -11,6 +11,7 @@ import pytest
 from browsercrawl import Crawler, CrawlerConfig, Outcome, Result
 from browsercrawl.errors import ErrorKind
 from browsercrawl.testing.fake_browser import FakeLauncher, FakePageScript, Sites
+from browsercrawl.testing.proxy import ForwardProxy
 from browsercrawl.testing.server import Exchange, Server
 
 if TYPE_CHECKING:
@@ -153,3 +154,51 @@ async def test_crawl_robots_off_asks_nothing(site: Site, nothing_left: "Callable
     results, _, _ = await crawled(None, [f"{site.root}/private"], nothing_left, host={})
     assert [result.outcome for result in results] == [Outcome.SUCCEEDED]
     assert site.asked == []
+
+
+async def test_crawl_robots_is_asked_the_way_that_pages_go(
+    site: Site, nothing_left: "Callable[[FakeLauncher], None]"
+) -> None:
+    """Through the proxy of the request's session, with its password: nobody learns from where the crawler is run."""
+    with ForwardProxy(username="me", password="secret") as proxy:
+        way = proxy.url.replace("://", "://me:secret@")
+        results, _, _ = await crawled(None, [f"{site.root}/a"], nothing_left, sessions={"proxies": [way]})
+    assert [result.outcome for result in results] == [Outcome.SUCCEEDED]
+    assert [(request.target, request.username) for request in proxy.requests] == [(f"{site.root}/robots.txt", "me")]
+
+
+async def test_crawl_robots_through_a_proxy_that_fails_is_asked_no_other_way(
+    site: Site, nothing_left: "Callable[[FakeLauncher], None]"
+) -> None:
+    """The request fails, the site is not asked directly, and is not given up for it."""
+    dead = {"sessions": {"proxies": ["http://127.0.0.1:1"]}}
+    results, _, _ = await crawled(None, [f"{site.root}/{number}" for number in range(20)], nothing_left, **dead)
+    assert {result.error.kind for result in results if result.error} == {ErrorKind.ROBOTS_UNAVAILABLE}
+    assert site.asked == []
+
+
+async def test_crawl_hosts_of_a_domain_do_not_wait_for_each_others_robots(
+    nothing_left: "Callable[[FakeLauncher], None]",
+) -> None:
+    """With one pace for a whole domain, a host whose robots.txt hangs holds no other back."""
+    done = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"//slow.site.com/" in await reader.readuntil(b"\r\n\r\n"):
+            await done.wait()
+        writer.write(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        browser = {"proxy": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"}
+        config = CrawlerConfig.load({"concurrency": 4, "browser": browser, "host": {"robots": True, "by": "domain"}})
+        launcher, ended = FakeLauncher(None), list[str]()
+        seeds = ["http://slow.site.com/", *(f"http://quick.site.com/{number}" for number in range(30))]
+        async with Crawler(config, launch=launcher) as crawler, crawler.stream(seeds) as stream:
+            async for result in stream:
+                ended.append(result.url)
+                if len(ended) == 30:
+                    done.set()
+    assert ended[-1] == "http://slow.site.com/"
+    assert len(ended) == 31
+    nothing_left(launcher)
