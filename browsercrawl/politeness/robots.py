@@ -256,6 +256,8 @@ class Robots:
 
     def _forget(self) -> None:
         """Forget the origins used longest ago while there are too many, or their files are too large."""
+        if len(self._sites) <= SITES_MAX and self._bytes <= BYTES_MAX:
+            return
         for origin, site in list(islice(self._sites.items(), _FORGET_MAX)):
             if len(self._sites) <= SITES_MAX and self._bytes <= BYTES_MAX:
                 return
