@@ -173,6 +173,7 @@ class Robots:
             self._ask(origin, site, proxy=proxy, is_urgent=True)
         if site.file is None and site.asking is not None:
             await asyncio.wait({site.asking}, timeout=limit_s)
+        self._ahead.pop(origin, None)  # the visit is there already
         return None if site.file is None else site.file.allows(address(url).canonical)
 
     async def sitemaps(self, url: str, *, limit_s: float) -> tuple[str, ...]:

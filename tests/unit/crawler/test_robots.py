@@ -26,6 +26,7 @@ class Site:
     def __init__(self) -> None:
         self.status = 200
         self.failures = 0
+        self.rules = RULES
         self.agents: list[str] = []
         self._server = Server(self._answer)
         self.root = f"http://127.0.0.1:{self._server.port}"
@@ -42,7 +43,7 @@ class Site:
     def _answer(self, exchange: Exchange) -> None:
         self.agents.append(exchange.headers["user-agent"])
         status = 500 if len(self.agents) <= self.failures else self.status
-        exchange.respond(RULES, status=status, content_type="text/plain")
+        exchange.respond(self.rules, status=status, content_type="text/plain")
 
 
 @pytest.fixture
@@ -109,6 +110,26 @@ async def test_crawl_robots_that_is_away_for_a_while_loses_few_requests(
     results, _, _ = await crawled(None, pages, nothing_left)
     assert Counter(result.outcome for result in results)[Outcome.SUCCEEDED] >= 197
     assert len(site.asked) == 6
+
+
+async def test_crawl_resumed_decides_anew(
+    site: Site, nothing_left: "Callable[[FakeLauncher], None]", tmp_path: Path
+) -> None:
+    """What the site forbids meanwhile is not visited by the process that goes on."""
+    site.rules = ""
+    seeds = [f"{site.root}/private/{number}" for number in range(20)]
+    config = CrawlerConfig.load({"concurrency": 1, "host": {"robots": True}, "output": tmp_path / "run"})
+    launcher = FakeLauncher(None)
+    async with Crawler(config, launch=launcher) as crawler, crawler.stream(seeds) as stream:
+        visited = [await anext(stream)]
+        await crawler.stop()
+        visited += [result async for result in stream]
+    site.rules = RULES
+    results, _, skips = await crawled(None, seeds, nothing_left, output=tmp_path / "run", resume=True)
+    assert {result.outcome for result in visited} == {Outcome.SUCCEEDED}
+    assert skips == {"robots": 20 - len(visited)}
+    assert len(results) == 20 - len(visited) > 0
+    assert site.asked == ["/robots.txt"] * 2
 
 
 @pytest.mark.parametrize("output", [False, True])

@@ -164,6 +164,21 @@ async def test_robots_of_a_redirects_target_is_waited_for_within_a_limit(world: 
     assert world.asked["http://ill.test/robots.txt"] == 1
 
 
+async def test_robots_of_redirects_targets_keep_no_other_site_waiting(world: World) -> None:
+    """What was asked for a page that is there is not counted among what is asked ahead of visits."""
+    for number in range(AHEAD_MAX + 1):
+        assert await world.robots.wait_leave(f"http://h{number}.test/", limit_s=5)
+    began = world.clock.now()
+    assert await world.settled()
+    assert world.clock.now() - began < 1
+
+
+async def test_robots_large_file_is_read_without_holding_others_up(world: World) -> None:
+    """It is read in a thread; nothing is allowed before that."""
+    world.answer = Answer(body=RULES + b"\n" + b"Disallow: /x*$\n" * 20_000)
+    assert not await world.settled(f"{URL}private")
+
+
 async def test_robots_remembers_no_more_sites_than_it_may(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are, answered or not, what is kept of them is bounded."""
     monkeypatch.setattr("browsercrawl.politeness.robots.SITES_MAX", 300)
