@@ -32,6 +32,7 @@ CONTEXTS_MIN = 8
 PRODUCT = "browsercrawl"
 """The product token of this crawler (RFC 9309, section 2.2.1)."""
 
+_TOKEN = re.compile(r"[A-Za-z_-]{1,64}")
 _CONTACT = re.compile(r"(?=.{1,200}\Z)(?:https?://[!#-'*-;=?A-~]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+)", re.ASCII)
 """Fit for a comment in a header (RFC 9110, section 5.6.5), without quotation marks and brackets."""
 
@@ -50,9 +51,7 @@ class BrowserConfig(ConfigModel):
     )
     block: frozenset[ResourceType] = Field(default=frozenset(), description="Resource types never fetched.")
     user_agent: str | None = Field(default=None, description="None: Chromium's own.")
-    product_token: str = Field(
-        default=PRODUCT, pattern=r"^[A-Za-z_-]{1,64}$", description="The name that robots.txt is looked through for."
-    )
+    product_token: str = Field(default=PRODUCT, description="The name that robots.txt is looked through for.")
     contact: str | None = Field(
         default=None, description="URL or mail address for sites to turn to; the user agent then names it and us."
     )
@@ -72,6 +71,13 @@ class BrowserConfig(ConfigModel):
         """What asks for robots.txt, and stands behind Chromium's own user agent if there is a contact."""
         product = f"{PRODUCT}/{VERSION}" if self.product_token == PRODUCT else self.product_token
         return f"{product} (+{self.contact})" if self.contact else product
+
+    @field_validator("product_token")
+    @classmethod
+    def _check_product_token(cls, token: str) -> str:
+        if not _TOKEN.fullmatch(token):
+            raise ValueError("must be letters, - and _ alone, 64 at most, such as my-crawler")
+        return token
 
     @field_validator("contact")
     @classmethod

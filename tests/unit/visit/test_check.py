@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,13 +41,13 @@ class Bench:
     ) -> VisitOutcome:
         """Visit; without signs, whoever ends at the login form is logged out."""
         blocked = BlockedSigns.model_validate(options.pop("blocked", {}))
+        admits = options.pop("admits", None)
         logged_out = LoggedOut.model_validate({"url": f"{LOGIN}*"} if signs is None else signs)
         context = await self.browser.new_context(ContextOptions(), limit_s=1)
         page = await context.new_page(limit_s=1)
         plan = VisitPlan.of(Request(url=URL), VisitConfig(**options), handler=handler)
         check = PageCheck("ann", signs=logged_out, blocked=blocked, function=function)
-        whole = VisitPlan(**{name: getattr(plan, name) for name in VisitPlan.__slots__ if name != "check"}, check=check)
-        outcome = await self.visitor.visit(page, whole)
+        outcome = await self.visitor.visit(page, replace(plan, check=check, admits=admits))
         await self.visitor.close()
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -83,6 +84,19 @@ async def test_visit_accepts_no_page_of_a_stranger(
     outcome = await Bench(script).visit(signs=signs)
     assert kind_of(outcome) is kind
     assert (outcome.snapshot is None) is (kind is not None)
+
+
+async def test_visit_login_page_that_robots_forbids_is_that_of_a_stranger() -> None:
+    """Where one logs in is often forbidden; the page is visited again once logged in, and not skipped."""
+
+    async def admits(final_url: str, *, limit_s: float) -> bool:
+        return final_url != LOGIN
+
+    form = FakePageScript(final_url=LOGIN, selectors={"#form": 0.0})
+    assert kind_of(await Bench(OUT).visit(admits=admits)) is ErrorKind.SESSION_EXPIRED
+    assert kind_of(await Bench(form).visit(signs={"present": "#form"}, admits=admits)) is ErrorKind.SESSION_EXPIRED
+    outcome = await Bench(OUT).visit(signs={"present": "#form"}, admits=admits)
+    assert (outcome.error, outcome.skip_reason, outcome.snapshot) == (None, "robots", None)
 
 
 async def test_visit_page_with_a_captcha_is_blocked() -> None:
