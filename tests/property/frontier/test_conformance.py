@@ -357,8 +357,7 @@ class FrontierMachine(RuleBasedStateMachine):
             self.model.settle(record, "retrying" if delay_s else "queued", self.model.now + delay_s)
 
     def _perhaps_unused(self, data: st.DataObject, claim: Claim, host: HostUpdate | None) -> HostUpdate | None:
-        is_unused = host is not None and data.draw(st.sampled_from([False, False, True]))
-        return replace(host, unused=claim.reserved) if is_unused and host is not None else host
+        return replace(host, unused=claim.reserved) if host and data.draw(st.sampled_from([False, True])) else host
 
     @rule(host=st.sampled_from(sorted(RULES)), delay_s=_seconds)
     def defer(self, host: str, delay_s: float) -> None:
