@@ -33,8 +33,6 @@ class SkipReason(StrEnum):
     MAX_PER_HOST = "max_per_host"
     MAX_PER_PATH = "max_per_path"
     HANDLER = "handler"
-    ROBOTS = "robots"
-    """The host's robots.txt forbids it."""
     SESSION_DOMAIN = "session_domain"
     """Its session is bound to other hosts."""
 

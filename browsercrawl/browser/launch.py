@@ -51,11 +51,7 @@ _EXIT_CODE = re.compile(r"exitCode=\w+, signal=\w+")
 
 
 class PlaywrightBrowser:
-    """A browser process with a driver of its own; see `ports.BrowserPort`.
-
-    Attributes:
-        signature: follows its own user agent in contexts that have no other.
-    """
+    """A browser process with a driver of its own; see `ports.BrowserPort`."""
 
     def __init__(self, driver: Driver, raw: Browser, *, config: BrowserConfig, facts: BrowserFacts) -> None:
         self._driver = driver
@@ -69,8 +65,6 @@ class PlaywrightBrowser:
         self._answers: set[asyncio.Task[bool]] = set()
         self._opening = 0
         self._link: Link | None = None
-        self._own_user_agent = ""
-        self.signature = ""
         self._auditor: Auditor | None = None
         raw.on("disconnected", self._on_disconnected)
         self._watches = [
@@ -82,8 +76,6 @@ class PlaywrightBrowser:
     async def prepare(self, session: CDPSession, *, limit_s: float) -> None:
         """Finish the launch: what needs the browser-level CDP session."""
         calls = self._driver.calls
-        version = await calls.run(session.send("Browser.getVersion"), limit_s=limit_s)
-        self._own_user_agent = str(version["userAgent"])
         renderers = Renderers(session, calls)
         per_site = self._config.process_per_site
         self._link = Link(calls, self._gone, renderers, kills=Kills(), process_per_site=per_site)
@@ -144,8 +136,6 @@ class PlaywrightBrowser:
         chosen: dict[str, Any] = {"accept_downloads": False, **self._config.context_options, **options.extra}
         if self._config.user_agent is not None:
             chosen.setdefault("user_agent", self._config.user_agent)
-        elif self.signature:
-            chosen.setdefault("user_agent", f"{self._own_user_agent} {self.signature}")
         self._opening += 1
         try:
             raw = await self._driver.calls.run(self._raw.new_context(**chosen), limit_s=limit_s)
@@ -231,22 +221,17 @@ class PlaywrightBrowser:
         return gone
 
 
-def launcher(
-    config: BrowserConfig, emit: Emit, *, memory_bytes: int | None = None, signature: str = ""
-) -> LaunchBrowser:
+def launcher(config: BrowserConfig, emit: Emit, *, memory_bytes: int | None = None) -> LaunchBrowser:
     """Return what launches a browser of this configuration, again and again.
 
     Args:
         config: which browser, and how.
         emit: takes `SandboxUnavailable`.
         memory_bytes: what may be used here, if that is less than the machine has.
-        signature: follows Chromium's own user agent, where no other is configured.
     """
 
     async def launch() -> BrowserPort:
-        browser = await _launch(config, emit, memory_bytes=memory_bytes)
-        browser.signature = signature
-        return browser
+        return await _launch(config, emit, memory_bytes=memory_bytes)
 
     return launch
 

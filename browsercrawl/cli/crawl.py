@@ -293,14 +293,7 @@ OPTIONS = (
         flag="--ignore-robots",
         group=_PACE,
         field="pace.ignore_robots",
-        help="Do not ask hosts for their robots.txt, nor keep to it.",
-    ),
-    Option(
-        flag="--contact",
-        metavar="TEXT",
-        group=_PACE,
-        field="pace.contact",
-        help="Where a site's owner reaches you, a URL or mail address: it goes into the user agent and to robots.txt.",
+        help="Do not ask robots.txt. Accepted already; this version never asks.",
     ),
     Option(
         flag="--profile",

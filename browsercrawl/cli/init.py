@@ -62,8 +62,7 @@ pace:
   # delay_by: domain            # all hosts of a registrable domain share one pace
   # per_host: 2                 # pages at the same time on one host
   # rate: 20                    # visits begun per second, over all hosts
-  # ignore_robots: true         # do not ask hosts for their robots.txt
-  # contact: https://me.example/crawler   # for a site's owner: in the user agent and to robots.txt
+  # ignore_robots: true         # accepted already; this version never asks
 
 # hosts:                        # another pace towards some hosts; the first that matches counts
 #   - host: "*.example.com"

@@ -163,10 +163,7 @@ class PacePart(Part):
         default=None, description="Visits begun per second, over all hosts. Default: no limit."
     )
     ignore_robots: Switch | None = Field(
-        default=None, description="Do not ask hosts for their robots.txt. Default: false."
-    )
-    contact: Words | None = Field(
-        default=None, description="URL or mail address for a site's owner, in robots.txt requests and the user agent."
+        default=None, description="Do not ask robots.txt. Accepted already; this version never asks."
     )
 
 
@@ -281,7 +278,6 @@ class Job(Part):
             section, leaf = ours.split(".")
             if (value := getattr(getattr(self, section), leaf)) is not None:
                 _put(values, theirs, value)
-        _put(values, "host.robots", not self.pace.ignore_robots)
         if self.pace.delay == "auto":
             values["host"] |= {"delay_s": None, "latency_factor": LATENCY_FACTOR}
         if (failures := self.limits.max_failures) is not None:
@@ -349,7 +345,6 @@ _FIELDS = {
     "pace.delay_by": "host.by",
     "pace.per_host": "host.per_host",
     "pace.rate": "rate",
-    "pace.contact": "host.contact",
     "browser.profile": "profile",
     "browser.user_agent": "browser.user_agent",
     "browser.proxy": "browser.proxy",

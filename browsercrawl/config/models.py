@@ -162,15 +162,6 @@ class HostConfig(ConfigModel):
         ge=1,
         description="No connection or a 5xx so often in a row: left alone for a while, in the end given up; None: no.",
     )
-    robots: bool = Field(default=False, description="Ask each host for its robots.txt, and keep to it.")
-    product_token: str = Field(
-        default="browsercrawl", pattern=r"^[A-Za-z_-]{1,64}$", description="Who we are in a robots.txt (RFC 9309)."
-    )
-    contact: str | None = Field(
-        default=None,
-        pattern=r"^[!-'*-~]{3,200}$",
-        description="URL or mail address for a site's owner: goes to robots.txt and into the browser's user agent.",
-    )
     defer_s: Seconds = Field(
         default=60.0, description="Pause after 429 or 503 without Retry-After, or such failures; doubles."
     )

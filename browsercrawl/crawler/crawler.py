@@ -14,7 +14,6 @@ from browsercrawl.dispatcher import ScopeFunction, Seeds, finish
 from browsercrawl.errors import ConfigError, CrawlerBusy, CrawlerClosed, InputError, SessionPaused
 from browsercrawl.events import Emit, Event, Status, discard
 from browsercrawl.output import FinishReason, Sink, Summary, redacted
-from browsercrawl.politeness import identity
 from browsercrawl.pool import Pool, PoolSize
 from browsercrawl.ports import ContextOptions, LaunchBrowser
 from browsercrawl.pressure import Gauge, Reading, Sensors
@@ -366,12 +365,7 @@ class Crawler:
     def _playwright(self) -> LaunchBrowser:
         from browsercrawl.browser import launcher  # noqa: PLC0415 - `import browsercrawl` must not import Playwright
 
-        return launcher(
-            self.config.browser,
-            self._emit,
-            memory_bytes=self.pressure().memory_limit_bytes,
-            signature=identity(self.config.host) if self.config.host.contact else "",
-        )
+        return launcher(self.config.browser, self._emit, memory_bytes=self.pressure().memory_limit_bytes)
 
     async def _close_pool(self) -> None:
         pool, self._pool = self._pool, None

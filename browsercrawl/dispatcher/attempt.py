@@ -16,7 +16,6 @@ from browsercrawl.config import CrawlerConfig
 from browsercrawl.dispatcher.hosts import Hosts
 from browsercrawl.dispatcher.identities import Identities, Standing, loop_time
 from browsercrawl.dispatcher.links import LINK, LinkFollower
-from browsercrawl.dispatcher.robots import Robots
 from browsercrawl.dispatcher.settle import (
     Again,
     Ending,
@@ -79,12 +78,7 @@ class Attempts:
         self._config = config
         self._links = LinkFollower(config.links, inherits=identities.is_plain, scope=wiring.handlers.scope)
         self._hosts = Hosts(wiring, config)
-        self._robots = Robots(wiring, config)
         self._silent_at = -inf
-
-    async def close(self) -> None:
-        """Let go of what attempts share."""
-        await self._robots.close()
 
     async def carry_out(self, claim: Claim, *, alone: bool) -> None:
         """Visit a claimed request and settle what comes of it; a cancelled one stays claimed.
@@ -100,12 +94,7 @@ class Attempts:
         asked_at = self._w.clock.now()
         history = History.of(claim)
         outcome = self._hosts.refused(claim)
-        if outcome is None:
-            if await self._robots.waits(claim):
-                return
-            outcome = self._robots.judge(claim)
         if outcome is not None:
-            history.add(claim, outcome, lease_s=0.0)
             await finish(self._settle(claim, outcome, history, alone=False))
             return
         before = self._identities.before(claim.request)
@@ -169,7 +158,7 @@ class Attempts:
             bug = InternalError(f"{shown(request.url)}: {type(error).__name__}: {error}")
             bug.__cause__ = error
             return VisitOutcome(phase=Phase.NAVIGATE, times=PhaseTimes(), error=bug, condemned="internal error")
-        outcome = self._robots.judge_end(request, replace(outcome, documents=dict(lease.page.documents)))
+        outcome = replace(outcome, documents=dict(lease.page.documents))
         if outcome.error is None or isinstance(outcome.error, BrowserCrashed | ContextBroken):
             return outcome
         lost = _loss(request, lease)

@@ -163,7 +163,6 @@ class Dispatcher:
             self._ending = True
             feed.cancel()
             await self._end_visits()
-            await self._attempts.close()
             await asyncio.wait({feed}, timeout=FEED_END_S)  # an input that is deaf to its cancellation is left behind
         if self._failure is not None:
             raise self._failure

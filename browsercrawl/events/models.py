@@ -156,23 +156,6 @@ class HostDeferred(Event):
     reason: str
 
 
-class RobotsRead(Event):
-    """A host was asked for its robots.txt.
-
-    Attributes:
-        host: with scheme and port.
-        crawl_delay_s: what it asks for between two visits, as far as that is granted; 0: nothing.
-        sitemaps: how many it names.
-        problem: why there was no answer; its requests then fail or wait; empty: there was one.
-    """
-
-    name = "robots.read"
-    host: str
-    crawl_delay_s: float
-    sitemaps: int
-    problem: str
-
-
 class HostGivenUp(Event):
     """A host refused or failed too often in a row; its requests fail from now on without being visited."""
 

@@ -11,21 +11,16 @@ from browsercrawl.politeness.backoff import (
 from browsercrawl.politeness.gaps import VisitGaps, VisitRate, pace_s
 from browsercrawl.politeness.grouping import slot_key
 from browsercrawl.politeness.retry_after import retry_after_s
-from browsercrawl.politeness.robots import CRAWL_DELAY_MAX_S, ROBOTS_BYTES_MAX, RobotsFile, identity
 from browsercrawl.politeness.rules import HostRules, slot_rules
 
 __all__ = [
-    "CRAWL_DELAY_MAX_S",
     "OPENINGS_MAX",
     "REFUSALS_MAX",
-    "ROBOTS_BYTES_MAX",
     "HostRules",
-    "RobotsFile",
     "VisitGaps",
     "VisitRate",
     "host_deferral_s",
     "host_opening_s",
-    "identity",
     "is_hopeless",
     "pace_s",
     "retry_after_s",
