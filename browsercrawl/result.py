@@ -32,6 +32,8 @@ class SkipReason(StrEnum):
     MAX_REQUESTS = "max_requests"
     MAX_PER_HOST = "max_per_host"
     MAX_PER_PATH = "max_per_path"
+    ROBOTS = "robots"
+    """The site's robots.txt forbids it, or the address that it redirects to."""
     HANDLER = "handler"
     SESSION_DOMAIN = "session_domain"
     """Its session is bound to other hosts."""

@@ -66,6 +66,7 @@ class PlaywrightBrowser:
         self._opening = 0
         self._link: Link | None = None
         self._auditor: Auditor | None = None
+        self._user_agent = config.user_agent
         raw.on("disconnected", self._on_disconnected)
         self._watches = [
             ExitWatch(pid, partial(self._set_lost, f"the {who} process died"))
@@ -80,6 +81,9 @@ class PlaywrightBrowser:
         per_site = self._config.process_per_site
         self._link = Link(calls, self._gone, renderers, kills=Kills(), process_per_site=per_site)
         self._auditor = Auditor(session, self._link, driver_pid=self._driver.pid)
+        if self._config.contact is not None and self._user_agent is None:
+            version = await calls.run(session.send("Browser.getVersion"), limit_s=limit_s)
+            self._user_agent = f"{version['userAgent']} {self._config.identification}"
         if self._config.block:
             # Not `route`: it pauses every request and turns the HTTP cache off. This pauses the blocked types only.
             session.on("Fetch.requestPaused", lambda event: self._block(session, event["requestId"]))
@@ -134,8 +138,8 @@ class PlaywrightBrowser:
         if self._lost is not None:
             raise BrowserCrashed(f"the browser is gone: {self._lost}")
         chosen: dict[str, Any] = {"accept_downloads": False, **self._config.context_options, **options.extra}
-        if self._config.user_agent is not None:
-            chosen.setdefault("user_agent", self._config.user_agent)
+        if self._user_agent is not None:
+            chosen.setdefault("user_agent", self._user_agent)
         self._opening += 1
         try:
             raw = await self._driver.calls.run(self._raw.new_context(**chosen), limit_s=limit_s)

@@ -65,7 +65,7 @@ OPTIONS = (
         metavar="URL",
         group=_WHAT,
         field="seeds.sitemap",
-        help="And the pages that this sitemap, or index of sitemaps, names.",
+        help="And the pages that this sitemap, or index of sitemaps, or robots.txt, names.",
     ),
     Option(
         flag="--session",
@@ -293,7 +293,7 @@ OPTIONS = (
         flag="--ignore-robots",
         group=_PACE,
         field="pace.ignore_robots",
-        help="Do not ask robots.txt. Accepted already; this version never asks.",
+        help="Visit also what robots.txt forbids; it is not asked.",
     ),
     Option(
         flag="--profile",
@@ -318,6 +318,21 @@ OPTIONS = (
         field="browser.user_agent",
         default="Chromium's own",
         help="What the browser calls itself.",
+    ),
+    Option(
+        flag="--product-token",
+        metavar="NAME",
+        group=_BROWSER,
+        field="browser.product_token",
+        default="browsercrawl",
+        help="The name whose rules in robots.txt are kept.",
+    ),
+    Option(
+        flag="--contact",
+        metavar="URL|MAIL",
+        group=_BROWSER,
+        field="browser.contact",
+        help="Where sites can turn to; it is put into the user agent.",
     ),
     Option(
         flag="--proxy",

@@ -217,7 +217,8 @@ def print_summary(
     for failure in failures:
         table.add_row("", Text(failure.message, "red", no_wrap=True, overflow="ellipsis"))
     if summary.skipped:
-        table.add_row("skipped", _count(summary.skipped, "", "bold yellow"))
+        reasons = ", ".join(f"{reason.replace('_', ' ')} {number:,}" for reason, number in summary.skips.items())
+        table.add_row("skipped", _count(summary.skipped, "", "bold yellow").append(f"  {reasons}", _QUIET))
     if summary.unfinished:
         table.add_row("not finished", _count(summary.unfinished, "", "bold yellow"))
     if summary.retried:

@@ -62,7 +62,7 @@ pace:
   # delay_by: domain            # all hosts of a registrable domain share one pace
   # per_host: 2                 # pages at the same time on one host
   # rate: 20                    # visits begun per second, over all hosts
-  # ignore_robots: true         # accepted already; this version never asks
+  # ignore_robots: true         # visit also what robots.txt forbids
 
 # hosts:                        # another pace towards some hosts; the first that matches counts
 #   - host: "*.example.com"
@@ -74,6 +74,8 @@ pace:
 #   profile: balanced           # or faithful, or lean
 #   headed: true                # show the browser's window
 #   user_agent: my-crawler/1.0 (+https://me.example/crawler)
+#   product_token: my-crawler   # the name whose rules in robots.txt are kept
+#   contact: https://me.example/crawler
 #   proxy: ${PROXY}             # http://host:port
 #   playwright_config: playwright.config.json
 

@@ -56,7 +56,7 @@ class SeedsPart(Part):
     urls: tuple[Annotated[Any, Seed()], ...] = Field(default=(), description="URLs, or requests with their fields.")
     file: Words | None = Field(default=None, description="One URL or one JSON request per line; - is standard input.")
     sitemap: Annotated[tuple[str, ...], Addresses()] = Field(
-        default=(), description="URL of a sitemap or of an index of sitemaps, or several."
+        default=(), description="URL of a sitemap, an index of sitemaps, or a robots.txt that names some; or several."
     )
     session: Words | None = Field(default=None, description="Those that name no session belong to this one.")
 
@@ -163,7 +163,7 @@ class PacePart(Part):
         default=None, description="Visits begun per second, over all hosts. Default: no limit."
     )
     ignore_robots: Switch | None = Field(
-        default=None, description="Do not ask robots.txt. Accepted already; this version never asks."
+        default=None, description="Visit also what robots.txt forbids; it is not asked. Default: false."
     )
 
 
@@ -175,6 +175,12 @@ class BrowserPart(Part):
     )
     headed: Switch | None = Field(default=None, description="Show the browser's window. Default: false.")
     user_agent: Words | None = Field(default=None, description="What the browser calls itself.")
+    product_token: Words | None = Field(
+        default=None, description="The name whose rules in robots.txt are kept. Default: browsercrawl."
+    )
+    contact: Words | None = Field(
+        default=None, description="URL or mail address for sites to turn to; it is put into the user agent."
+    )
     proxy: Words | None = Field(default=None, description="Send all traffic through it: http://host:port.")
     playwright_config: Words | None = Field(
         default=None, description="File with Playwright's own launchOptions and contextOptions."
@@ -278,6 +284,7 @@ class Job(Part):
             section, leaf = ours.split(".")
             if (value := getattr(getattr(self, section), leaf)) is not None:
                 _put(values, theirs, value)
+        values["host"]["robots"] = not self.pace.ignore_robots
         if self.pace.delay == "auto":
             values["host"] |= {"delay_s": None, "latency_factor": LATENCY_FACTOR}
         if (failures := self.limits.max_failures) is not None:
@@ -347,6 +354,8 @@ _FIELDS = {
     "pace.rate": "rate",
     "browser.profile": "profile",
     "browser.user_agent": "browser.user_agent",
+    "browser.product_token": "browser.product_token",
+    "browser.contact": "browser.contact",
     "browser.proxy": "browser.proxy",
 }
 """Where a field of the job goes in the configuration; what is not here goes there by code."""

@@ -1,6 +1,7 @@
 """The configuration of a crawler: frozen models, one per concept, composed in `CrawlerConfig`."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -10,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from browsercrawl.config.model import ConfigModel, Seconds, check_proxy
 from browsercrawl.config.sessions import Pattern, SessionsConfig, is_like
 from browsercrawl.request import Capture, Isolation, WaitUntil
+from browsercrawl.version import VERSION
 
 Profile = Literal["faithful", "balanced", "lean"]
 """A set of defaults: `faithful` like a person's browser, `balanced` safe and cheap, `lean` the cheapest."""
@@ -27,6 +29,13 @@ CONTEXTS_MIN = 8
 """Warm contexts kept at least, whatever the concurrency: a login session is dear to reopen, an idle context is not."""
 
 
+PRODUCT = "browsercrawl"
+"""The product token of this crawler (RFC 9309, section 2.2.1)."""
+
+_CONTACT = re.compile(r"(?=.{1,200}\Z)(?:https?://[!#-'*-;=?A-~]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+)", re.ASCII)
+"""Fit for a comment in a header (RFC 9110, section 5.6.5), without quotation marks and brackets."""
+
+
 class BrowserConfig(ConfigModel):
     """Which Chromium, and how it is started."""
 
@@ -41,6 +50,12 @@ class BrowserConfig(ConfigModel):
     )
     block: frozenset[ResourceType] = Field(default=frozenset(), description="Resource types never fetched.")
     user_agent: str | None = Field(default=None, description="None: Chromium's own.")
+    product_token: str = Field(
+        default=PRODUCT, pattern=r"^[A-Za-z_-]{1,64}$", description="The name that robots.txt is looked through for."
+    )
+    contact: str | None = Field(
+        default=None, description="URL or mail address for sites to turn to; the user agent then names it and us."
+    )
     proxy: str | None = Field(
         default=None, description="Proxy of all sessions that have none of their own: http://host:port."
     )
@@ -51,6 +66,19 @@ class BrowserConfig(ConfigModel):
     launch_limit_s: Annotated[float, Field(gt=0, le=600)] = Field(
         default=60, description="A launch may take this long."
     )
+
+    @property
+    def identification(self) -> str:
+        """What asks for robots.txt, and stands behind Chromium's own user agent if there is a contact."""
+        product = f"{PRODUCT}/{VERSION}" if self.product_token == PRODUCT else self.product_token
+        return f"{product} (+{self.contact})" if self.contact else product
+
+    @field_validator("contact")
+    @classmethod
+    def _check_contact(cls, contact: str | None) -> str | None:
+        if contact is not None and not _CONTACT.fullmatch(contact):
+            raise ValueError("must be an http or https URL or a mail address, such as https://example.com/crawler")
+        return contact
 
     @field_validator("proxy")
     @classmethod
@@ -146,6 +174,7 @@ class RetryConfig(ConfigModel):
 class HostConfig(ConfigModel):
     """Restraint towards each host:port."""
 
+    robots: bool = Field(default=False, description="Visit only what robots.txt allows, at the pace that it asks for.")
     delay_s: Seconds | None = Field(default=0.0, description="Between two starts; None: 1 s, and 0 on loopback.")
     per_host: int | None = Field(default=None, ge=1, description="Pages at once; None: as many as the delay allows.")
     jitter: Annotated[float, Field(ge=0, le=10)] = Field(

@@ -9,10 +9,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
+from functools import partial
 from math import inf
 from typing import Any, TypeVar
 
 from browsercrawl.config import CrawlerConfig
+from browsercrawl.dispatcher.gate import Gate
 from browsercrawl.dispatcher.hosts import Hosts
 from browsercrawl.dispatcher.identities import Identities, Standing, loop_time
 from browsercrawl.dispatcher.links import LINK, LinkFollower
@@ -78,6 +80,7 @@ class Attempts:
         self._config = config
         self._links = LinkFollower(config.links, inherits=identities.is_plain, scope=wiring.handlers.scope)
         self._hosts = Hosts(wiring, config)
+        self._gate = Gate(wiring, config) if config.host.robots else None
         self._silent_at = -inf
 
     async def carry_out(self, claim: Claim, *, alone: bool) -> None:
@@ -94,6 +97,10 @@ class Attempts:
         asked_at = self._w.clock.now()
         history = History.of(claim)
         outcome = self._hosts.refused(claim)
+        if outcome is None and self._gate is not None:
+            if await self._gate.puts_off(claim):
+                return
+            outcome = self._gate.refused(claim)
         if outcome is not None:
             await finish(self._settle(claim, outcome, history, alone=False))
             return
@@ -121,6 +128,11 @@ class Attempts:
         finally:
             await finish(self._hand_back(claim, lease, outcome, condemned=condemned))
 
+    async def close(self) -> None:
+        """Let go of what was opened for visits; none is under way."""
+        if self._gate is not None:
+            await self._gate.close()
+
     async def _hand_back(
         self, claim: Claim, lease: Lease, outcome: VisitOutcome | None, *, condemned: str | None
     ) -> None:
@@ -139,6 +151,8 @@ class Attempts:
             label = rule.handler
         handler = self._w.handlers.of(label)
         plan = VisitPlan.of(request, self._config.visit, rule=rule, handler=handler, follow=self._links.follows)
+        if self._gate is not None:
+            plan = replace(plan, admits=partial(self._gate.admits, request))
         check = self._identities.check_of(request)
         return plan if check is None else replace(plan, check=check)
 

@@ -360,6 +360,7 @@ class Dispatcher:
                 task.cancel()
             await asyncio.wait(self._visits)
         await self._w.visitor.close()
+        await self._attempts.close()
 
 
 def _first(*times: float | None) -> float | None:

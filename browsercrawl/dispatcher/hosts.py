@@ -73,6 +73,8 @@ class Hosts:
 
         What the page loaded besides its own document is owed to the hosts it came from as well.
         """
+        if outcome.phase is Phase.LEASE:  # nothing was asked of it
+            return None
         update = self._update(claim, outcome)
         starts = Counter(outcome.documents)
         if outcome.navigation is not None:

@@ -30,6 +30,7 @@
     │   ├── HttpRejected         http_rejected      a final 4xx (or unexpected 3xx)
     │   ├── HttpFailed           http_failed        408, 425 or a 5xx other than 503
     │   ├── HostUnavailable      host_unavailable   429 or 503: the host asks for a pause
+    │   ├── RobotsUnavailable    robots_unavailable its robots.txt cannot be had, so nothing of the host may be visited
     │   ├── HostDown             host_down          the host was given up: it refused or failed too often in a row
     │   ├── PageBlocked          blocked            401, 403, 407, or a handler raised Blocked
     │   ├── DownloadRefused      download           the main document became a download
@@ -89,6 +90,7 @@ from browsercrawl.errors.failures import (
     PoolSaturated,
     ProxyFailed,
     Quarantined,
+    RobotsUnavailable,
     SelectorMissing,
     SessionBusy,
     SessionError,
@@ -162,6 +164,7 @@ __all__ = [
     "ProxyFailed",
     "Quarantined",
     "Retry",
+    "RobotsUnavailable",
     "RunBusy",
     "RunDamaged",
     "RunDirectoryError",

@@ -32,6 +32,7 @@ class ErrorKind(StrEnum):
     HTTP_REJECTED = "http_rejected"
     HTTP_FAILED = "http_failed"
     HOST_DOWN = "host_down"
+    ROBOTS_UNAVAILABLE = "robots_unavailable"
     HOST_UNAVAILABLE = "host_unavailable"
     BLOCKED = "blocked"
     DOWNLOAD = "download"

@@ -136,6 +136,13 @@ class HostUnavailable(VisitError):
         self.retry_after = retry_after
 
 
+class RobotsUnavailable(VisitError):
+    """The host's robots.txt could not be had: unreachable, 5xx or 429. Until it can, nothing of the host may be."""
+
+    kind = ErrorKind.ROBOTS_UNAVAILABLE
+    disposition = Disposition.DROP
+
+
 class HostDown(VisitError):
     """The host was given up until the run ends: it refused or failed too often in a row."""
 

@@ -156,6 +156,17 @@ class HostDeferred(Event):
     reason: str
 
 
+class RobotsRead(Event):
+    """What a host's robots.txt says is known; `delay_s`: the Crawl-delay that is kept from now on."""
+
+    name = "robots.read"
+    level = Level.DEBUG
+    host: str
+    http_status: int
+    bytes: int
+    delay_s: float
+
+
 class HostGivenUp(Event):
     """A host refused or failed too often in a row; its requests fail from now on without being visited."""
 

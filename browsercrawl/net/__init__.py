@@ -1,5 +1,6 @@
-"""The crawler's own part in the network: the relay to a proxy that wants a user name and password."""
+"""The crawler's own part in the network: its HTTP client, and the relay to a proxy that wants credentials."""
 
+from browsercrawl.net.http import Document, HttpClient
 from browsercrawl.net.relay import ProxyRelay, Upstream
 
-__all__ = ["ProxyRelay", "Upstream"]
+__all__ = ["Document", "HttpClient", "ProxyRelay", "Upstream"]

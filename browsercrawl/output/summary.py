@@ -78,6 +78,7 @@ class Totals(BaseModel):
     partial: int = Field(ge=0, description="Succeeded without the awaited load event.")
     retried: int = Field(ge=0, description="Attempts beyond the first of each request.")
     failures: dict[ErrorKind, int] = Field(description="Failed requests, by kind.")
+    skips: dict[str, int] = Field(default_factory=dict, description="Skipped requests, by reason.")
     phase_p50_s: dict[str, float] = Field(description="Median seconds by phase, over visited requests.")
     phase_p95_s: dict[str, float] = Field(description="95th percentile, likewise; both within 2.5 %.")
 
@@ -226,12 +227,14 @@ class Meter:
 
     def totals(self) -> Totals:
         """Return the counts so far."""
-        outcomes, failures = Counter[str](), dict[ErrorKind, int]()
+        outcomes, failures, skips = Counter[str](), dict[ErrorKind, int](), dict[str, int]()
         for word, count in self._counts.items():
             outcome, _, detail = word.partition(".")
             outcomes[outcome] += count
             if outcome == Outcome.FAILED and detail and count:
                 failures[ErrorKind(detail)] = count
+            elif outcome == Outcome.SKIPPED and detail and count:
+                skips[detail] = count
         return Totals(
             succeeded=outcomes[Outcome.SUCCEEDED],
             failed=outcomes[Outcome.FAILED],
@@ -239,6 +242,7 @@ class Meter:
             partial=self._counts["partial"],
             retried=self._counts["retried"],
             failures=failures,
+            skips=skips,
             phase_p50_s=self._quantiles(0.5),
             phase_p95_s=self._quantiles(0.95),
         )

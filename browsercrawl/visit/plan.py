@@ -36,6 +36,13 @@ class Check(Protocol):
         """Return the error for a page of which `function` says so."""
 
 
+class Admits(Protocol):
+    """Tells whether the page that an address has led to may be used; the dispatcher implements it."""
+
+    async def __call__(self, final_url: str, *, limit_s: float) -> bool:
+        """Tell, within a limit."""
+
+
 NO_RULE = VisitRule(url="*")
 """Matches everything and wishes nothing."""
 
@@ -51,6 +58,7 @@ class VisitPlan:
         handler: runs between readiness and capture.
         follow: the page's links are wanted, also when the result does not carry them.
         salvage: of a page that hangs until the deadline, what it shows is taken all the same.
+        admits: looks, before anything else, whether the page that the address has led to may be used at all.
         check: looks, before anything is accepted, whether the session is still logged in; None: it has no login.
     """
 
@@ -65,6 +73,7 @@ class VisitPlan:
     follow: bool = False
     salvage: bool = False
     check: Check | None = None
+    admits: Admits | None = None
 
     @classmethod
     def of(

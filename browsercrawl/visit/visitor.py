@@ -101,6 +101,10 @@ _DOUBTFUL = (
 """Errors that a page may also bring about because its session is logged out."""
 
 
+class _NotAdmitted(Skip):
+    """The page that the address has led to may not be used; nobody but this module raises it."""
+
+
 class _Progress:
     """What a visit has reached so far; becomes its outcome."""
 
@@ -207,6 +211,8 @@ class Visitor:
                 load_limit_s=plan.timeout_s * LOAD_SHARE,
                 limit_s=remaining_s(),
             )
+        if plan.admits is not None and not await plan.admits(progress.navigation.final_url, limit_s=remaining_s()):
+            raise _NotAdmitted(SkipReason.ROBOTS)
         if plan.check is not None:
             plan.check.arrived(progress.navigation)
         check_status(progress.navigation, plan)
@@ -409,7 +415,7 @@ class Visitor:
             phase=progress.phase,
             times=progress.times,
             navigation=progress.navigation,
-            skip_reason=f"{SkipReason.HANDLER}: {reason}",
+            skip_reason=SkipReason.ROBOTS if isinstance(signal, _NotAdmitted) else f"{SkipReason.HANDLER}: {reason}",
             stop=isinstance(signal, Stop),
         )
 

@@ -96,7 +96,8 @@ class JobSeeds:
         self._sitemaps = sitemaps
         self._directory = directory
         browser = browser or BrowserConfig()
-        self._client = SitemapClient(user_agent=browser.user_agent, proxy=browser.proxy) if sitemaps else None
+        agent = browser.user_agent or browser.identification
+        self._client = SitemapClient(user_agent=agent, proxy=browser.proxy) if sitemaps else None
         self._space = space
 
     async def batches(self, mark: str | None) -> AsyncIterator[Batch]:

@@ -1,10 +1,12 @@
 """Fetching a sitemap and taking the addresses out of it, within bounds, whatever the server sends.
 
 Understood is what https://www.sitemaps.org/protocol.html describes: a `urlset`, a `sitemapindex`, a list of addresses
-as plain text, each of them also packed by gzip. It is parsed while it arrives, and only its addresses are kept.
+as plain text, each of them also packed by gzip; and a robots.txt, as an index of what it names. It is parsed while it
+arrives, and only its addresses are kept.
 """
 
 import asyncio
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +14,9 @@ from functools import cache
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
+from browsercrawl.config.models import PRODUCT
 from browsercrawl.errors import ConfigError, InvalidURL
+from browsercrawl.politeness import ROBOTS_BYTES_MAX, RobotsFile
 from browsercrawl.urls import address
 from browsercrawl.version import VERSION
 
@@ -39,6 +43,8 @@ _PACKINGS_MAX = 2
 """A packed file may be packed once more for the way."""
 _BLANK = b" \t\r\n"
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_ROBOTS = re.compile(rb"[\s\xef\xbb\xbf]*(?:#|[A-Za-z-]+[ \t]*:(?!//))")
+"""How a robots.txt begins, and no address does."""
 _BUSY = frozenset({408, 425, 429})
 
 
@@ -308,7 +314,9 @@ class _Document:
 def _reader_of(head: bytes, listed: bytearray) -> _Reader:
     is_utf_16 = head.startswith(_BYTE_ORDER_MARKS[1:])
     is_xml = is_utf_16 or head.removeprefix(_BYTE_ORDER_MARKS[0]).lstrip(_BLANK).startswith(b"<")
-    return _XmlReader(listed) if is_xml else _TextReader(listed)
+    if is_xml:
+        return _XmlReader(listed)
+    return _RobotsReader(listed) if _ROBOTS.match(head) else _TextReader(listed)
 
 
 class _TextReader:
@@ -339,6 +347,25 @@ class _TextReader:
         if not self._listed and not text.lower().startswith(("http://", "https://")):
             raise BadSitemap("neither XML nor a list of addresses")
         _put(text, self._listed)
+
+
+class _RobotsReader:
+    """Reads the `Sitemap` lines of a robots.txt."""
+
+    is_index = True
+
+    def __init__(self, listed: bytearray) -> None:
+        self._listed = listed
+        self._text = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        self._text += data[: ROBOTS_BYTES_MAX - len(self._text)]
+
+    def end(self) -> None:
+        for url in RobotsFile(bytes(self._text), token=PRODUCT).sitemaps:
+            _put(url, self._listed)
+        if not self._listed:
+            raise BadSitemap("neither XML nor a list of addresses, nor a robots.txt that names a sitemap")
 
 
 class _XmlReader:

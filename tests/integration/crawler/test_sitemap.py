@@ -279,6 +279,7 @@ _FILE = (
         pytest.param(_foreign, "packed by 'br'", id="foreign packing"),
         pytest.param(b"", "it is empty", id="empty"),
         pytest.param("<html><body>no</body></html>", "its root is <html>", id="html"),
+        pytest.param("User-agent: *\nDisallow: /", "nor a robots.txt that names", id="robots"),
         pytest.param('{"a": 1}', "neither XML nor a list of addresses", id="json"),
         pytest.param(gzip.compress(_XML.encode())[:-30], "breaks off", id="torn gz"),
         pytest.param(b"\x1f\x8bnonsense", "is damaged", id="damaged gz"),
@@ -361,3 +362,12 @@ async def test_batches_sitemap_goes_through_the_proxy() -> None:
         seeds = JobSeeds(sitemaps=["http://elsewhere.test/sitemap.xml"], browser=config)
         assert _seeds(await _batches(seeds)) == _PLAIN
     assert asked[0].startswith(b"GET http://elsewhere.test/sitemap.xml ")
+
+
+async def test_sitemap_of_a_robots_file_is_an_index(site: _Site) -> None:
+    """Its `Sitemap` lines are walked like those of an index, wherever they stand."""
+    pages = _pages("robots", 3)
+    site.put("/map.xml", _urlset(pages))
+    named = site.put("/robots.txt", f"User-agent: *\nDisallow: /x\nSitemap: {site.url('/map.xml')}\n")
+    async with SitemapClient() as client, aclosing(walk_sitemaps([named], client, place=None)) as found:
+        assert [entry for some in [each async for each in found] for entry in some.entries] == pages

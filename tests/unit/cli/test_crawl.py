@@ -36,7 +36,12 @@ def test_configuration_without_options_is_polite_and_captures_nothing() -> None:
     """The command line waits between visits to a host, and takes no more of a page than it needs."""
     config = _configured()
     assert config == CrawlerConfig.load(
-        {"output": "runs/x", "host": {"delay_s": None}, "visit": {"capture": []}, "links": {"max_per_path": 1000}}
+        {
+            "output": "runs/x",
+            "host": {"delay_s": None, "robots": True},
+            "visit": {"capture": []},
+            "links": {"max_per_path": 1000},
+        }
     )
 
 
@@ -50,6 +55,7 @@ def test_configuration_every_option_reaches_its_field() -> None:
         *("--delay", "250ms", "--per-host", "2", "--profile", "lean", "--user-agent", "me"),
         *("--proxy", "http://p:1", "--save", "html,text", "--max-time", "2h", "--max-failures", "10%"),
         *("--max-per-host", "4", "--max-disk", "1GiB", "--keep-fragments", "--sort-query"),
+        *("--ignore-robots", "--product-token", "it", "--contact", "a@b.test"),
     )
     assert config == CrawlerConfig.load(
         {
@@ -67,8 +73,11 @@ def test_configuration_every_option_reaches_its_field() -> None:
                 "capture": ["links"],
             },
             "retry": {"retries": 0},
-            "host": {"delay_s": 0.25, "per_host": 2},
-            "browser": {"block": ["image", "font"], "user_agent": "me", "proxy": "http://p:1"},
+            "host": {"delay_s": 0.25, "per_host": 2, "robots": False},
+            "browser": {
+                "block": ["image", "font"], "user_agent": "me", "proxy": "http://p:1", "product_token": "it",
+                "contact": "a@b.test",
+            },
         }
     )  # fmt: skip
 

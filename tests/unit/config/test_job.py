@@ -37,7 +37,12 @@ def _refused(text: str, *, seeds: str = SEEDS, **environment: str) -> list[str]:
 def test_job_with_seeds_alone_has_the_command_lines_defaults() -> None:
     """A job says what it wants to be different; the rest is as `crawl` has it."""
     assert _config("") == CrawlerConfig.load(
-        {"output": "runs/x", "host": {"delay_s": None}, "visit": {"capture": []}, "links": {"max_per_path": 1000}}
+        {
+            "output": "runs/x",
+            "host": {"delay_s": None, "robots": True},
+            "visit": {"capture": []},
+            "links": {"max_per_path": 1000},
+        }
     )
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from browsercrawl.config import BrowserConfig, CrawlerConfig, PoolConfig, RecycleConfig
 from browsercrawl.errors import ConfigError
+from browsercrawl.version import VERSION
 
 
 def test_config_defaults_are_those_of_the_contract() -> None:
@@ -126,3 +127,24 @@ def test_config_numbers_follow_from_concurrency() -> None:
     assert CrawlerConfig().pages_max >= 2
     assert (CrawlerConfig(concurrency=3).pages_max, CrawlerConfig(concurrency=3).contexts_max) == (3, 8)
     assert CrawlerConfig(concurrency=30).contexts_max == 30
+
+
+@pytest.mark.parametrize("contact", ["", "me", "javascript:1", "a@b", "https://a.test/ (x)", "a@b.test\r\nX: y"])
+def test_config_contact_that_is_none_is_refused(contact: str) -> None:
+    """It goes into a header, so it is a URL or a mail address and nothing else."""
+    with pytest.raises(ConfigError, match="contact"):
+        CrawlerConfig.load({"browser": {"contact": contact}})
+
+
+@pytest.mark.parametrize("token", ["", "a b", "a/1", "*", "ö", "a" * 65])
+def test_config_product_token_that_is_none_is_refused(token: str) -> None:
+    """RFC 9309 lets it have letters, underscores and hyphens."""
+    with pytest.raises(ConfigError, match="product_token"):
+        CrawlerConfig.load({"browser": {"product_token": token}})
+
+
+def test_config_identification_names_product_and_contact() -> None:
+    """The version is that of this crawler, not of who has named his own."""
+    own = BrowserConfig(product_token="shop-bot", contact="https://a.test/bot?x=1")
+    assert own.identification == "shop-bot (+https://a.test/bot?x=1)"
+    assert BrowserConfig(contact="a@b.test").identification == f"browsercrawl/{VERSION} (+a@b.test)"

@@ -1,0 +1,164 @@
+"""The crawler's own HTTP client, for small documents such as robots.txt. Pages are the browser's affair."""
+
+import asyncio
+import zlib
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from browsercrawl.errors import ConfigError, NetworkFailed
+from browsercrawl.urls import shown
+
+if TYPE_CHECKING:
+    import httpx
+
+_GZIP = frozenset({"gzip", "x-gzip"})
+_CLOSING_TURNS = 50
+"""httpx reads through a chain of generators: left early, they are closed by the event loop, one after the other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """The answer to a request.
+
+    Attributes:
+        url: after redirects.
+        status: of a redirect, when there were too many of them, or the last one leads nowhere.
+        headers: names in lower case.
+        body: unpacked, and cut off at the client's limit; empty unless the status is a 2xx.
+    """
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class HttpClient:
+    """Fetches documents. Every fetch has a connection of its own; nothing is kept but what the client was told."""
+
+    def __init__(
+        self,
+        *,
+        user_agent: str,
+        bytes_max: int,
+        limit_s: float,
+        redirects_max: int = 5,
+        proxy: str | None = None,
+        verify: bool = True,
+    ) -> None:
+        """Describe how to fetch.
+
+        Args:
+            user_agent: as sent.
+            bytes_max: of a body; what follows is not read.
+            limit_s: a document must have come by then, redirects included.
+            redirects_max: followed in a row, also to other hosts.
+            proxy: URL of an http or https proxy for everything; the environment is never asked for one.
+            verify: certificates of https servers must be good.
+
+        Raises:
+            ConfigError: the proxy is none for this.
+        """
+        if proxy is not None and proxy.lower().startswith("socks"):
+            raise ConfigError(
+                "browser.proxy: robots.txt cannot be fetched through a socks5 proxy; give an http or https proxy, or "
+                "do not ask robots.txt (--ignore-robots)"
+            )
+        self._user_agent = user_agent
+        self._bytes_max = bytes_max
+        self._limit_s = limit_s
+        self._redirects_max = redirects_max
+        self._proxy = proxy
+        self._verify = verify
+        self._client: httpx.AsyncClient | None = None
+
+    async def get(self, url: str) -> Document:
+        """Fetch a document.
+
+        Args:
+            url: absolute, http or https.
+
+        Raises:
+            NetworkFailed: none came, or not all of it; its code is in Chromium's words.
+        """
+        import httpx  # noqa: PLC0415 - it takes longer to import than all the rest of the package
+
+        try:
+            async with asyncio.timeout(self._limit_s):
+                return await self._get(url)
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise _failed(url, f"it did not come within {self._limit_s:g} s", "ERR_TIMED_OUT") from error
+        except httpx.ConnectError as error:
+            raise _failed(url, "no connection", "ERR_CONNECTION_FAILED") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise _failed(url, f"the connection failed ({type(error).__name__})", "ERR_INVALID_RESPONSE") from error
+        except zlib.error as error:
+            raise _failed(url, "what it is packed in is damaged", "ERR_CONTENT_DECODING_FAILED") from error
+
+    async def close(self) -> None:
+        """Let go of everything. Idempotent."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+            for _ in range(_CLOSING_TURNS):
+                await asyncio.sleep(0)
+
+    async def _get(self, url: str) -> Document:
+        client = self._opened()
+        request = client.build_request("GET", url)
+        for left in range(self._redirects_max, -1, -1):
+            response = await client.send(request, stream=True, follow_redirects=False)
+            try:
+                # Not by httpx itself: it reads the bodies of redirects, of whatever size.
+                following = response.next_request
+                if following is None or following.url.scheme not in {"http", "https"} or not left:
+                    return await self._document(response)
+                request = following
+            finally:
+                await response.aclose()
+                client.cookies.clear()  # else all the hosts' cookies gather
+        raise AssertionError("the last round returns")
+
+    async def _document(self, response: "httpx.Response") -> Document:
+        return Document(
+            url=str(response.url),
+            status=response.status_code,
+            headers={name.lower(): value for name, value in response.headers.items()},
+            body=await self._body(response) if response.is_success else b"",
+        )
+
+    async def _body(self, response: "httpx.Response") -> bytes:
+        encoding = response.headers.get("content-encoding", "").strip().lower()
+        if encoding not in _GZIP | {"", "identity"}:
+            raise zlib.error("packed otherwise")
+        # Not by httpx itself: a small packed piece may hold a thousand times its size.
+        packed = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16) if encoding in _GZIP else None
+        body = bytearray()
+        async with aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_raw())) as pieces:
+            async for piece in pieces:
+                body += packed.decompress(piece, self._bytes_max - len(body)) if packed else piece
+                if len(body) >= self._bytes_max or (packed and packed.eof):
+                    return bytes(body[: self._bytes_max])
+        if packed and not packed.eof:
+            raise zlib.error("cut off")
+        return bytes(body)
+
+    def _opened(self) -> "httpx.AsyncClient":
+        import httpx  # noqa: PLC0415 - see above
+
+        if self._client is None:
+            self._client = httpx.AsyncClient(
+                headers={"User-Agent": self._user_agent, "Accept": "*/*", "Accept-Encoding": "gzip"},
+                proxy=self._proxy,
+                verify=self._verify,
+                timeout=self._limit_s,
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+                trust_env=False,  # only the command line reads the environment
+            )
+        return self._client
+
+
+def _failed(url: str, reason: str, code: str) -> NetworkFailed:
+    return NetworkFailed(f"{shown(url)}: {reason}", code=code)

@@ -1,0 +1,113 @@
+"""The crawler's own HTTP client, against a server that misbehaves."""
+
+import gzip
+from collections.abc import AsyncIterator
+
+import pytest
+
+from browsercrawl.errors import ConfigError, NetworkFailed
+from browsercrawl.net import HttpClient
+from browsercrawl.testing.server import Exchange, Server
+
+BYTES_MAX = 10_000
+BOMB = gzip.compress(b"0" * 20_000_000)
+
+
+def answer(exchange: Exchange) -> None:
+    """Answer by path."""
+    match exchange.path:
+        case "/agent":
+            exchange.respond(exchange.headers["user-agent"], headers={"Set-Cookie": "a=1"})
+        case "/cookie":
+            exchange.respond(exchange.headers.get("cookie", "none"))
+        case "/gzip":
+            exchange.respond(gzip.compress(b"packed"), headers={"Content-Encoding": "gzip"})
+        case "/bomb":
+            exchange.respond(BOMB, headers={"Content-Encoding": "gzip"})
+        case "/damaged":
+            exchange.respond(gzip.compress(b"packed")[:-9], headers={"Content-Encoding": "gzip"})
+        case "/large":
+            exchange.respond(b"x" * 1_000_000)
+        case "/slow":
+            exchange.begin({"Content-Length": "10"})
+            exchange.send(b"a")
+            exchange.pause(None)
+        case "/hops":
+            left = exchange.number("n", 0, most=100)
+            exchange.respond(status=302 if left else 200, headers={"Location": f"/hops?n={left - 1}"} if left else {})
+        case "/away":
+            exchange.respond(status=302, headers={"Location": "ftp://a.test/"})
+        case "/cut":
+            exchange.begin({"Content-Length": "10"})
+            exchange.send(b"a")
+            exchange.reset()
+        case _:
+            exchange.respond("nothing here", status=404)
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[tuple[HttpClient, str]]:
+    """Return a client, and the address of a server."""
+    server = Server(answer)
+    client = HttpClient(user_agent="browsercrawl/1 (+a@b.test)", bytes_max=BYTES_MAX, limit_s=0.5)
+    yield client, f"http://127.0.0.1:{server.port}"
+    await client.close()
+    server.stop()
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "body"),
+    [
+        ("/agent", 200, b"browsercrawl/1 (+a@b.test)"),
+        ("/gzip", 200, b"packed"),
+        ("/bomb", 200, b"0" * BYTES_MAX),
+        ("/large", 200, b"x" * BYTES_MAX),
+        ("/none", 404, b""),
+        ("/hops?n=5", 200, b""),
+        ("/hops?n=6", 302, b""),
+        ("/away", 302, b""),
+    ],
+)
+async def test_get_answer_is_given_within_bounds(
+    site: tuple[HttpClient, str], path: str, status: int, body: bytes
+) -> None:
+    """The status after at most five redirects, and as much of the unpacked body as may be."""
+    client, root = site
+    document = await client.get(f"{root}{path}")
+    assert (document.status, document.body) == (status, body)
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/slow", "ERR_TIMED_OUT"),
+        ("/cut", "ERR_INVALID_RESPONSE"),
+        ("/damaged", "ERR_CONTENT_DECODING_FAILED"),
+    ],
+)
+async def test_get_answer_that_is_not_whole_is_none(site: tuple[HttpClient, str], path: str, code: str) -> None:
+    """A body that stops, breaks off or is damaged fails, in time, and the code says how."""
+    client, root = site
+    with pytest.raises(NetworkFailed) as failed:
+        await client.get(f"{root}{path}")
+    assert failed.value.code == code
+
+
+async def test_get_unreachable_server_fails(site: tuple[HttpClient, str]) -> None:
+    """Nobody listens there."""
+    with pytest.raises(NetworkFailed) as failed:
+        await site[0].get("http://127.0.0.1:1/")
+    assert failed.value.code == "ERR_CONNECTION_FAILED"
+
+
+async def test_get_keeps_no_cookies(site: tuple[HttpClient, str]) -> None:
+    """One answer leaves nothing for the next request."""
+    client, root = site
+    await client.get(f"{root}/agent")
+    assert (await client.get(f"{root}/cookie")).body == b"none"
+
+
+def test_client_socks_proxy_is_refused() -> None:
+    """It says so at once, and what to do."""
+    with pytest.raises(ConfigError, match="socks5"):
+        HttpClient(user_agent="a", bytes_max=1, limit_s=1, proxy="socks5://127.0.0.1:1")
