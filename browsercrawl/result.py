@@ -25,6 +25,8 @@ class SkipReason(StrEnum):
     MAX_REQUESTS = "max_requests"
     MAX_PER_HOST = "max_per_host"
     HANDLER = "handler"
+    GUARD = "guard"
+    """The network guard refuses where it leads."""
     SESSION_DOMAIN = "session_domain"
     """Its session is bound to other hosts."""
 

@@ -15,6 +15,7 @@ from browsercrawl.config.models import (
     VisitConfig,
     VisitRule,
 )
+from browsercrawl.config.network import NetworkConfig
 from browsercrawl.config.sessions import (
     BlockedSigns,
     Credentials,
@@ -51,6 +52,7 @@ __all__ = [
     "LinksConfig",
     "LoggedOut",
     "Login",
+    "NetworkConfig",
     "PoolConfig",
     "Profile",
     "RecycleConfig",

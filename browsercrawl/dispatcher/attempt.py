@@ -13,6 +13,7 @@ from math import inf
 from typing import Any, TypeVar
 
 from browsercrawl.config import CrawlerConfig
+from browsercrawl.dispatcher.guarding import Guarding
 from browsercrawl.dispatcher.identities import Identities, Standing, loop_time
 from browsercrawl.dispatcher.links import LINK, LinkFollower
 from browsercrawl.dispatcher.settle import (
@@ -69,12 +70,14 @@ class Attempts:
 
     Attributes:
         stop_reason: what the handler said that asked for the end of the run; None while none did.
+        guarding: leaves out what the network guard refuses.
     """
 
     def __init__(self, wiring: Wiring, config: CrawlerConfig, *, identities: Identities) -> None:
         self.stop_reason: str | None = None
         self._w = wiring
         self._identities = identities
+        self.guarding = Guarding(wiring)
         self._config = config
         self._links = LinkFollower(config.links, inherits=identities.is_plain)
         self._gaps = VisitGaps(slot_rules(config.host))
@@ -93,7 +96,11 @@ class Attempts:
         """
         asked_at = self._w.clock.now()
         history = History.of(claim)
-        outcome: VisitOutcome | None = None
+        outcome = self.guarding.unvisited(claim.request)
+        if outcome is not None:
+            history.add(claim, outcome, lease_s=0.0)
+            await finish(self._settle(claim, outcome, history, alone=alone))
+            return
         before = self._identities.before(claim.request)
         try:
             plan = self._plan(claim.request)
@@ -141,7 +148,11 @@ class Attempts:
 
     async def _acquire(self, request: Request) -> Lease:
         isolation = request.isolation or self._config.pool.isolation
-        return await self._w.pool.acquire(request.session_key, isolation=isolation)
+        lease = await self._w.pool.acquire(request.session_key, isolation=isolation)
+        while self.guarding.is_outdated(request, lease):
+            await lease.release()
+            lease = await self._w.pool.acquire(request.session_key, isolation=isolation)
+        return lease
 
     async def _visit(self, claim: Claim, lease: Lease, plan: VisitPlan, history: History) -> VisitOutcome:
         request = claim.request
@@ -155,6 +166,7 @@ class Attempts:
             bug = InternalError(f"{shown(request.url)}: {type(error).__name__}: {error}")
             bug.__cause__ = error
             return VisitOutcome(phase=Phase.NAVIGATE, times=PhaseTimes(), error=bug, condemned="internal error")
+        outcome = self.guarding.explained(request, outcome, lease=lease, since=began_at)
         if outcome.error is None or isinstance(outcome.error, BrowserCrashed | ContextBroken):
             return outcome
         lost = _loss(request, lease)
@@ -274,7 +286,7 @@ class Attempts:
         )
         result = result_of(request, ending)
         record = self._w.sink.record(result)
-        record = replace(record, counts={**record.counts, **left_out})
+        record = replace(record, counts={**record.counts, **left_out, **self.guarding.take_refused()})
         try:
             verdicts = await self._w.frontier.complete(claim, record=record, links=children, host=host)
         except InputError as error:  # a link carries what cannot be stored: then this visit was none
@@ -311,7 +323,10 @@ class Attempts:
         admitted = [child for child in children if self._identities.admits(child)]
         if len(admitted) < len(children):
             left_out[SkipReason.SESSION_DOMAIN] += len(children) - len(admitted)
-        return admitted, {f"{LINK}{reason}": number for reason, number in left_out.items()}
+        allowed = [child for child in admitted if not self.guarding.refuses(child)]
+        if len(allowed) < len(admitted):
+            left_out[SkipReason.GUARD] += len(admitted) - len(allowed)
+        return allowed, {f"{LINK}{reason}": number for reason, number in left_out.items()}
 
     def announce(self, requests: Sequence[Request], verdicts: Sequence[Verdict]) -> None:
         """Tell the log which of these requests were stored."""

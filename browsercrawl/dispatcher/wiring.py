@@ -7,6 +7,7 @@ from typing import Protocol
 from browsercrawl.clock import Clock
 from browsercrawl.events import Emit
 from browsercrawl.frontier import Frontier, Record
+from browsercrawl.net import Guard
 from browsercrawl.pool import Pool
 from browsercrawl.result import Artifact, Result
 from browsercrawl.sessions import Sessions
@@ -57,6 +58,7 @@ class Wiring:
     sink: ResultSink
     handlers: Handlers
     sessions: Sessions
+    guard: Guard
     clock: Clock
     emit: Emit
     store_file: StoreFile | None = None

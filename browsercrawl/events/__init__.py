@@ -28,6 +28,7 @@ from browsercrawl.events.models import (
     VisitStarted,
     VisitSucceeded,
 )
+from browsercrawl.events.network import ConnectionRefused, GuardStarted
 from browsercrawl.events.resources import (
     BrowserCrashed,
     BrowserLaunched,
@@ -68,11 +69,13 @@ __all__ = [
     "BrowserLaunched",
     "BrowserRecycled",
     "BrowserRetired",
+    "ConnectionRefused",
     "ContextClosed",
     "ContextOpened",
     "ContextRecycled",
     "Emit",
     "Event",
+    "GuardStarted",
     "HandlerBlockedLoop",
     "HandlerRaised",
     "HostDeferred",

@@ -1,5 +1,6 @@
 """Which addresses a page may reach."""
 
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
@@ -12,7 +13,7 @@ from browsercrawl.urls import address
 V4 = st.integers(0, 2**32 - 1).map(IPv4Address) | st.ip_addresses(v=4)
 V6 = st.integers(0, 2**128 - 1).map(IPv6Address) | st.ip_addresses(v=6)
 
-EMBEDDINGS = {
+EMBEDDINGS: dict[str, Callable[[int], IPv6Address]] = {
     "mapped": lambda v4: IPv6Address(0xFFFF << 32 | v4),
     "compatible": IPv6Address,
     "nat64": lambda v4: IPv6Address(0x64FF9B << 96 | v4),
