@@ -350,7 +350,9 @@ class Crawler:
     def _playwright(self) -> LaunchBrowser:
         from browsercrawl.browser import launcher  # noqa: PLC0415 - `import browsercrawl` must not import Playwright
 
-        return launcher(self.config.browser, self._emit, memory_bytes=self.pressure().memory_limit_bytes)
+        guarded = self.config.network.guard != "off"
+        memory_bytes = self.pressure().memory_limit_bytes
+        return launcher(self.config.browser, self._emit, memory_bytes=memory_bytes, guarded=guarded)
 
     async def _close_pool(self) -> None:
         pool, self._pool = self._pool, None

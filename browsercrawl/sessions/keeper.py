@@ -335,7 +335,8 @@ class Keeper:
         except (OSError, ValueError) as error:
             raise ProxyFailed(f"the proxy of session {session!r} cannot be used: {error}") from None
         self._relays[relay.url] = _Started(relay, proxy, is_guarded)
-        return replace(options, extra={**extra, "proxy": {"server": relay.url}})
+        # Without it loopback and link-local go by no proxy. Playwright adds it, unless its environment says otherwise.
+        return replace(options, extra={**extra, "proxy": {"server": relay.url, "bypass": "<-loopback>"}})
 
 
 _PROXY_CODES = frozenset(

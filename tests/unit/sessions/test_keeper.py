@@ -329,13 +329,13 @@ async def test_revive_proxy_with_password_goes_through_a_relay() -> None:
     world = World()
     keeper, _ = world.keeper(proxies=["http://user:planted@127.0.0.1:8"])
     options = await keeper.revive("bob")
-    assert options.extra["proxy"] == {"server": "relay-0-to-127.0.0.1:8"}
+    assert options.extra["proxy"] == {"server": "relay-0-to-127.0.0.1:8", "bypass": "<-loopback>"}
     assert "planted" not in repr((options, world.events, keeper))
     context, _ = await opened(options)
     await keeper.hibernate("bob", context, options=options, limit_s=1)
     keeper.dismiss(options)
     keeper.dismiss(options)
-    assert (await keeper.revive("bob")).extra["proxy"] == {"server": "relay-1-to-127.0.0.1:8"}
+    assert (await keeper.revive("bob")).extra["proxy"]["server"] == "relay-1-to-127.0.0.1:8"
     await keeper.close()
     assert [relay.closed for relay in world.relays] == [True, True]
 
@@ -352,7 +352,7 @@ async def test_revive_guarded_context_has_a_relay_of_its_own() -> None:
     plain, _ = world.keeper()
     anonymous = await plain.revive("")
     servers = [options.extra["proxy"]["server"] for options in (after, anonymous)]
-    assert servers == ["relay-0-to-127.0.0.1:8", "relay-1-to-"]
+    assert servers == ["relay-0-to-http://127.0.0.1:8", "relay-1-to-"]
     assert [keeper.is_outdated(before), keeper.is_outdated(after), plain.is_outdated(anonymous)] == [True, False, False]
     assert [keeper.is_proxied(before), keeper.is_proxied(after), plain.is_proxied(anonymous)] == [True, True, False]
     await keeper.close()
