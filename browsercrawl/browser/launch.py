@@ -234,9 +234,7 @@ def launcher(
     return launch
 
 
-async def _launch(
-    config: BrowserConfig, emit: Emit, *, memory_bytes: int | None, guarded: bool
-) -> PlaywrightBrowser:
+async def _launch(config: BrowserConfig, emit: Emit, *, memory_bytes: int | None, guarded: bool) -> PlaywrightBrowser:
     refuse_unsupported()
     raise_file_limit()
     line = command_line(config, memory_bytes=memory_bytes, guarded=guarded)

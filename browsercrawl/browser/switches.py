@@ -74,9 +74,7 @@ class CommandLine:
     ignored: tuple[str, ...]
 
 
-def command_line(
-    config: BrowserConfig, *, memory_bytes: int | None = None, guarded: bool = False
-) -> CommandLine:
+def command_line(config: BrowserConfig, *, memory_bytes: int | None = None, guarded: bool = False) -> CommandLine:
     """Merge Playwright's switches, ours and the user's.
 
     Args:

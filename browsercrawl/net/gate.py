@@ -49,14 +49,18 @@ class Gate:
     Args:
         dial: connects.
         ledger: takes the bytes that pass, and what was not connected.
+        failure: of the proxy behind it, if it has one: when, and why.
 
     Attributes:
         url: for the context's `proxy` option; empty before `start`.
         ledger: as given.
     """
 
-    def __init__(self, dial: Dial, ledger: Ledger) -> None:
+    def __init__(
+        self, dial: Dial, ledger: Ledger, *, failure: Callable[[], tuple[float, str] | None] = lambda: None
+    ) -> None:
         self.url = ""
+        self._failure = failure
         self.ledger = ledger
         self.dial = dial
         self.sides: set[_BrowserSide] = set()
@@ -79,9 +83,9 @@ class Gate:
         return self._server is None or len(self.sides) >= _CONNECTIONS_MAX
 
     def failure_since(self, at: float) -> str | None:
-        """Tell why the proxy failed last: there is none."""
-        del at
-        return None
+        """Tell why the proxy behind it failed last, at or after an instant of the event loop's clock."""
+        failure = self._failure()
+        return failure[1] if failure is not None and failure[0] >= at else None
 
     async def close(self) -> None:
         """Cut all connections, at once; may be called again."""

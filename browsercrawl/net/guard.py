@@ -9,6 +9,7 @@ choice then; the first public URL switches it on, for good, and contexts that we
 """
 
 import socket
+from functools import partial
 from ipaddress import ip_address
 from weakref import WeakValueDictionary
 
@@ -19,6 +20,7 @@ from browsercrawl.net.gate import Gate, connect
 from browsercrawl.net.ledger import Ledger, Note, Refused
 from browsercrawl.net.relay import ProxyRelay, Upstream
 from browsercrawl.net.resolver import Resolver
+from browsercrawl.net.socks import Socks
 from browsercrawl.urls import Address, shown
 
 _TOLD_MAX = 1_000
@@ -99,6 +101,9 @@ class Guard:
         ledger = Ledger(on_refused=self._note)
         if (url := proxy or self._proxy) is None:
             way: Way = Gate(self._dial, ledger)
+        elif url.lower().startswith("socks"):
+            socks = Socks(url, resolve=self._resolver.addresses)
+            way = Gate(partial(self._dial_socks, socks, is_on=self.is_on), ledger, failure=lambda: socks.failure)
         else:
             way = ProxyRelay(Upstream.parse(url), ledger=ledger, check=self._check if self.is_on else None)
         await way.start()
@@ -116,6 +121,11 @@ class Guard:
 
     async def _dial(self, host: str, port: int) -> socket.socket:
         return await connect(await self._addresses(host, port), port)
+
+    async def _dial_socks(self, socks: Socks, host: str, port: int, *, is_on: bool) -> socket.socket:
+        if is_on:
+            await self._check(host, port)
+        return await socks.connect(host, port)
 
     async def _check(self, host: str, port: int) -> None:
         """Make sure that a proxy may be asked for a host; a name that is unknown here is the proxy's own business.

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -85,7 +86,7 @@ class Site:
         loop = asyncio.get_running_loop()
         for name, port in UDP_PORTS.items():
             transport, _ = await loop.create_datagram_endpoint(
-                lambda name=name: Datagrams(self.hits, name), local_addr=("0.0.0.0", port)
+                partial(Datagrams, self.hits, name), local_addr=("0.0.0.0", port)
             )
             self._udp.append(transport)
         return self
