@@ -22,6 +22,9 @@ from browsercrawl.net import resolver
 PUBLIC = "93.184.216.34"
 METADATA = "169.254.169.254"
 HOSTILE = {PUBLIC, "127.0.0.1", "::1"}
+HARMLESS_AT = "10.0.0.7"
+HARMLESS = ("200 OK", "text/html", "<html id=done><a href='http://hostile.example/image'>x</a>")
+"""A private site that links to the hostile one."""
 SECURE = {"service-worker", "webtransport"}
 """What needs a secure context, which `localhost` is; there the site is hostile, too."""
 UDP_PORTS = {"webrtc": 3478, "webtransport": 4433}
@@ -115,7 +118,9 @@ class Site:
             self.hits[next((name for name, own in NUMBERS.items() if own == number), host)] += 1
         with contextlib.suppress(OSError, EOFError, asyncio.CancelledError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            status, kind, body = answer(head.split(" ")[1] if host in HOSTILE else "")
+            status, kind, body = (
+                HARMLESS if host == HARMLESS_AT else answer(head.split(" ")[1] if host in HOSTILE else "")
+            )
             lines = [f"HTTP/1.1 {status}", f"Content-Type: {kind}", f"Content-Length: {len(body)}", "Connection: close"]
             writer.write("\r\n".join([*lines, "", body]).encode())
             await writer.drain()
@@ -207,6 +212,9 @@ async def besiege(guard: str) -> dict[str, Any]:
             report["strict"], _ = await crawl({"guard": "auto", "deny": ["private"]}, ["http://10.0.0.5/"])
             report["own"], _ = await crawl({"guard": "on"}, ["http://10.0.0.6/"])
             report["own_hits"] = dict(site.hits)
+            site.hits.clear()
+            report["late"], _ = await crawl({"guard": "auto"}, [f"http://{HARMLESS_AT}/"])
+            report["late_hits"] = dict(site.hits)
             site.hits.clear()
             resolver.KEPT_S = 0.0
             resolve_as_attacker("rebind.example")

@@ -77,6 +77,13 @@ def test_guard_rebound_name_is_looked_at_again(siege: dict[str, Any]) -> None:
     assert siege["auto"]["rebound_hits"] == {}
 
 
+def test_guard_comes_on_with_a_public_link(siege: dict[str, Any]) -> None:
+    """A crawl of a private site that goes on to a public one: that page does not get the context from before."""
+    outcome = ["succeeded", None]
+    assert siege["auto"]["late"] == {"http://10.0.0.7/": outcome, "http://hostile.example/image": outcome}
+    assert siege["auto"]["late_hits"] == {"10.0.0.7": 1}
+
+
 def test_guard_private_seed_is_allowed_at_its_own_origin(siege: dict[str, Any]) -> None:
     """What the user names himself is visited, unless he denies all that is private."""
     assert siege["auto"]["own"] == {"http://10.0.0.6/": ["succeeded", None]}
