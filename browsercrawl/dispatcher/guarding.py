@@ -83,15 +83,17 @@ class Guarding:
         if outcome.navigation is not None and outcome.error is None and self._has_strayed(outcome):
             return replace(outcome, skip_reason=SkipReason.GUARD, snapshot=None, data=())
         error = outcome.error
-        ledger = self._guard.ledger(lease.options.extra.get("proxy", {}).get("server", ""))
-        if ledger is None or not isinstance(error, NetworkFailed) or error.code not in _CUT:
+        way = self._guard.way(lease.options.extra.get("proxy", {}).get("server", ""))
+        if way is None or not isinstance(error, NetworkFailed) or error.code not in _CUT:
             return outcome
-        note = _cause(request, ledger.since(since))
-        if note is None:
-            return outcome
-        if note.reason is not None:
+        note = _cause(request, way.ledger.since(since))
+        if note is not None and note.reason is not None:
             return replace(outcome, error=None, skip_reason=SkipReason.GUARD)
-        true = NetworkFailed(f"loading {shown(request.url)}: {note.code}", code=note.code)
+        why = way.failure_since(since)
+        if why is None and note is None:
+            return outcome
+        code = "ERR_PROXY_CONNECTION_FAILED" if why is not None or note is None else note.code
+        true = NetworkFailed(f"loading {shown(request.url)}: {why or code}", code=code)
         true.__cause__ = error
         return replace(outcome, error=true)
 

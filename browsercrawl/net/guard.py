@@ -90,7 +90,9 @@ class Guard:
     # --- connections -------------------------------------------------------------------------------------------------
 
     async def open(self, proxy: str | None) -> Way:
-        """Open a way for one context.
+        """Open a way into the network: for one context, or for a client of our own that speaks HTTP to a proxy.
+
+        It holds from its first connection on, also if the guard comes on later. Whoever opened it closes it.
 
         Args:
             proxy: the URL of its own proxy; None: that of all, if there is one.
@@ -103,17 +105,16 @@ class Guard:
             way: Way = Gate(self._dial, ledger)
         elif url.lower().startswith("socks"):
             socks = Socks(url, resolve=self._resolver.addresses)
-            way = Gate(partial(self._dial_socks, socks, is_on=self.is_on), ledger, failure=lambda: socks.failure)
+            way = Gate(partial(self._dial_socks, socks), ledger, failure=lambda: socks.failure)
         else:
-            way = ProxyRelay(Upstream.parse(url), ledger=ledger, check=self._check if self.is_on else None)
+            way = ProxyRelay(Upstream.parse(url), ledger=ledger, check=self._check)
         await way.start()
         self._ways[way.url] = way
         return way
 
-    def ledger(self, url: str) -> Ledger | None:
-        """Return what the way with this URL has noted; None: there is none."""
-        way = self._ways.get(url)
-        return way.ledger if way is not None else None
+    def way(self, url: str) -> Way | None:
+        """Return the way with this URL; None: there is none."""
+        return self._ways.get(url)
 
     def close(self) -> None:
         """Start no further lookup."""
@@ -122,9 +123,8 @@ class Guard:
     async def _dial(self, host: str, port: int) -> socket.socket:
         return await connect(await self._addresses(host, port), port)
 
-    async def _dial_socks(self, socks: Socks, host: str, port: int, *, is_on: bool) -> socket.socket:
-        if is_on:
-            await self._check(host, port)
+    async def _dial_socks(self, socks: Socks, host: str, port: int) -> socket.socket:
+        await self._check(host, port)
         return await socks.connect(host, port)
 
     async def _check(self, host: str, port: int) -> None:
@@ -133,13 +133,15 @@ class Guard:
         Raises:
             Refused: it may not.
         """
+        if not self.is_on:
+            return
         try:
             await self._addresses(host, port)
         except OSError:
             return
 
     async def _addresses(self, host: str, port: int) -> list[IP]:
-        """Return the addresses to connect to.
+        """Return the addresses to connect to; while the guard is off, whatever they are.
 
         Raises:
             Refused: any of them must not be reached.
@@ -150,13 +152,13 @@ class Guard:
         ip, reason = literal(host), host_refusal(host)
         if ip is not None or reason is not None:
             is_allowed = self._config.allow_private or f"{host}:{port}" in self._trusted or self._allow.has_host(host)
-            if reason is not None and not is_allowed:
+            if reason is not None and self.is_on and not is_allowed:
                 raise Refused(reason)
             return [ip] if ip is not None else _THIS_MACHINE
         found = await self._resolver.addresses(host.rstrip("."))
         if any(map(self._deny.has_ip, found)):
             raise Refused(Reason.DENIED)
-        if self._config.allow_private or self._allow.has_name(host):
+        if not self.is_on or self._config.allow_private or self._allow.has_name(host):
             return found
         for each in found:
             if (reason := refusal(each)) is not None and not self._allow.has_ip(each):
