@@ -460,6 +460,13 @@ class SessionKeeper(Protocol):
             limit_s: after it, what is known already is kept.
         """
 
+    def dismiss(self, options: ContextOptions) -> None:
+        """A context is gone, or never came to be: what was opened for it is closed. Never raises.
+
+        Args:
+            options: as `revive` returned them.
+        """
+
 
 class LaunchBrowser(Protocol):
     """Starts a browser; the engine calls it again after a crash."""

@@ -35,6 +35,8 @@ class SkipReason(StrEnum):
     ROBOTS = "robots"
     """The site's robots.txt forbids it, or the address that it redirects to."""
     HANDLER = "handler"
+    GUARD = "guard"
+    """The network guard refuses where it leads."""
     SESSION_DOMAIN = "session_domain"
     """Its session is bound to other hosts."""
 

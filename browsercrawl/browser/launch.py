@@ -225,25 +225,28 @@ class PlaywrightBrowser:
         return gone
 
 
-def launcher(config: BrowserConfig, emit: Emit, *, memory_bytes: int | None = None) -> LaunchBrowser:
+def launcher(
+    config: BrowserConfig, emit: Emit, *, memory_bytes: int | None = None, guarded: bool = False
+) -> LaunchBrowser:
     """Return what launches a browser of this configuration, again and again.
 
     Args:
         config: which browser, and how.
         emit: takes `SandboxUnavailable`.
         memory_bytes: what may be used here, if that is less than the machine has.
+        guarded: contexts may get a proxy of their own.
     """
 
     async def launch() -> BrowserPort:
-        return await _launch(config, emit, memory_bytes=memory_bytes)
+        return await _launch(config, emit, memory_bytes=memory_bytes, guarded=guarded)
 
     return launch
 
 
-async def _launch(config: BrowserConfig, emit: Emit, *, memory_bytes: int | None) -> PlaywrightBrowser:
+async def _launch(config: BrowserConfig, emit: Emit, *, memory_bytes: int | None, guarded: bool) -> PlaywrightBrowser:
     refuse_unsupported()
     raise_file_limit()
-    line = command_line(config, memory_bytes=memory_bytes)
+    line = command_line(config, memory_bytes=memory_bytes, guarded=guarded)
     binary = find_browser(config)
     deadline = time.monotonic() + config.launch_limit_s
     why_not = _why_no_sandbox(config)

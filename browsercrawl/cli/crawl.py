@@ -13,10 +13,11 @@ from browsercrawl.cli.foreground import Reporting
 from browsercrawl.cli.running import start_job
 from browsercrawl.config import Saved, duration_s, size_bytes
 from browsercrawl.config.job import JobFile, literal
-from browsercrawl.config.job_values import Failures, Number
+from browsercrawl.config.job_values import Failures, Host, Number, Some
+from browsercrawl.config.network import GUARDS
 
-_WHAT, _LIMITS, _PAGE, _PACE, _BROWSER, _OUT = (
-    "What to crawl", "Limits", "Each page", "Pace", "Browser", "Output"
+_WHAT, _LIMITS, _PAGE, _PACE, _BROWSER, _NETWORK, _OUT = (
+    "What to crawl", "Limits", "Each page", "Pace", "Browser", "Network", "Output"
 )  # fmt: skip
 
 
@@ -348,6 +349,37 @@ OPTIONS = (
         field="browser.playwright_config",
         default="playwright.config.json in this directory or above",
         help="Playwright's own launchOptions and contextOptions.",
+    ),
+    Option(
+        flag="--guard",
+        metavar="auto|on|off",
+        group=_NETWORK,
+        read=one_of(GUARDS),
+        field="network.guard",
+        default="auto: from the first public URL on",
+        help="Keep pages from this machine and private networks, whatever they redirect to, embed or resolve to.",
+    ),
+    Option(
+        flag="--allow-private",
+        group=_NETWORK,
+        field="network.allow_private",
+        help="Let pages reach private addresses all the same; --deny still holds.",
+    ),
+    Option(
+        flag="--allow",
+        metavar="HOSTS",
+        group=_NETWORK,
+        read=written(Some(Host()).read),
+        field="network.allow",
+        help="Hosts that may be private: names, *.domain, addresses, networks, with commas.",
+    ),
+    Option(
+        flag="--deny",
+        metavar="HOSTS",
+        group=_NETWORK,
+        read=written(Some(Host()).read),
+        field="network.deny",
+        help="Hosts that nothing reaches; private: not even what the command line names.",
     ),
     Option(
         flag="--save",

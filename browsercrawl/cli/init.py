@@ -79,6 +79,12 @@ pace:
 #   proxy: ${PROXY}             # http://host:port
 #   playwright_config: playwright.config.json
 
+# network:                      # what pages may reach, whatever they redirect to, embed or resolve to
+#   guard: auto                 # on: no private address; auto: from the first public URL on; off
+#   allow_private: false
+#   allow: [intranet.example, 10.0.0.0/8]    # hosts that may be private
+#   deny: ["*.ads.example"]     # hosts that nothing reaches
+
 # sessions:                     # who the crawl is, and how that logs in
 #   profiles:
 #     alice:

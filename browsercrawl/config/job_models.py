@@ -20,6 +20,7 @@ from browsercrawl.config.job_values import (
     Addresses,
     Duration,
     Failures,
+    Host,
     ImportPath,
     Number,
     OneOf,
@@ -30,6 +31,7 @@ from browsercrawl.config.job_values import (
     Whole,
 )
 from browsercrawl.config.models import CrawlerConfig, Profile, ResourceType, Saved
+from browsercrawl.config.network import GUARDS, Guard
 from browsercrawl.config.sessions import OWN_NAMES
 from browsercrawl.redaction import REDACTED
 from browsercrawl.request import SESSION_LENGTH_MAX, WaitUntil
@@ -47,6 +49,7 @@ DEFAULT_LABEL = "default"
 """The name, among a job's handlers, of the one for requests without a label."""
 
 State = Annotated[WaitUntil, OneOf(get_args(WaitUntil))]
+Hosts = Annotated[frozenset[str], Some(Host())]
 Kinds = Annotated[frozenset[Saved], Some(OneOf(get_args(Saved)))]
 
 
@@ -187,6 +190,22 @@ class BrowserPart(Part):
     )
 
 
+class NetworkPart(Part):
+    """What pages may reach."""
+
+    guard: Annotated[Guard, OneOf(GUARDS)] | None = Field(
+        default=None,
+        description="on: pages cannot reach private addresses; auto: from the first public URL on. Default: auto.",
+    )
+    allow_private: Switch | None = Field(default=None, description="They can, all of them. Default: false.")
+    allow: Hosts | None = Field(
+        default=None, description="Hosts that may be private: names, *.domain, addresses, networks."
+    )
+    deny: Hosts | None = Field(
+        default=None, description="Hosts that nothing reaches; private: not even what the seeds name."
+    )
+
+
 class OutputPart(Part):
     """Where results go."""
 
@@ -256,6 +275,7 @@ class Job(Part):
     sinks: tuple[Annotated[str, ImportPath()], ...] = Field(
         default=(), description="Functions that make further destinations of results: module:function."
     )
+    network: NetworkPart = NetworkPart()
     output: OutputPart = OutputPart()
     base: Words | None = Field(
         default=None, description="Relative paths start here, and handlers are looked for. Default: the file's folder."
@@ -352,6 +372,10 @@ _FIELDS = {
     "pace.delay_by": "host.by",
     "pace.per_host": "host.per_host",
     "pace.rate": "rate",
+    "network.guard": "network.guard",
+    "network.allow_private": "network.allow_private",
+    "network.allow": "network.allow",
+    "network.deny": "network.deny",
     "browser.profile": "profile",
     "browser.user_agent": "browser.user_agent",
     "browser.product_token": "browser.product_token",

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from browsercrawl.config.model import ConfigModel, Seconds, check_proxy
+from browsercrawl.config.network import NetworkConfig
 from browsercrawl.config.sessions import Pattern, SessionsConfig, is_like
 from browsercrawl.request import Capture, Isolation, WaitUntil
 from browsercrawl.version import VERSION
@@ -326,6 +327,7 @@ class CrawlerConfig(ConfigModel):
     links: LinksConfig = LinksConfig()
     limits: LimitsConfig = LimitsConfig()
     sessions: SessionsConfig = SessionsConfig()
+    network: NetworkConfig = NetworkConfig()
     rules: tuple[VisitRule, ...] = Field(default=(), description="By URL or label; the first that matches counts.")
     output: Path | None = Field(default=None, description="Run directory to make; None: none is made.")
     resume: bool = Field(default=False, description="Go on with the run in `output` if there is one, else make it.")

@@ -24,6 +24,7 @@ from browsercrawl.crawler.watch import watch
 from browsercrawl.dispatcher import Dispatcher, Seeds, Wiring, finish
 from browsercrawl.errors import BrowsercrawlError, CrawlerClosed, OutputFailed
 from browsercrawl.events import Emit, Event, RunFinished, RunStarted, Status, discard
+from browsercrawl.net import Guard
 from browsercrawl.output import (
     ArtifactStore,
     EventLog,
@@ -56,7 +57,7 @@ class RunParts:
     Attributes:
         open_pool: returns the crawler's pool, started.
         sessions: who the crawl is; opened and kept in that pool.
-        sensors: of the machine.
+        guard, sensors: of the network, and of the machine.
         after: awaited at the run's end, by a crawler that keeps nothing warm.
         sinks: get each result's record.
         job: the job as it was written, kept with a new run.
@@ -68,6 +69,7 @@ class RunParts:
     on_event: Emit
     open_pool: Callable[[], Awaitable[Pool]]
     sessions: Sessions
+    guard: Guard
     sensors: Sensors
     after: Callable[[], Awaitable[None]] | None
     sinks: Sequence[Sink] = ()
@@ -390,6 +392,7 @@ class Run:
             sink=RunSink(projection=projection, buffer=self._buffer, failures=failures, on_result=account.count),
             handlers=parts.handlers,
             sessions=parts.sessions,
+            guard=parts.guard,
             clock=parts.clock,
             emit=self.emit,
             store_file=store_file if artifacts else None,

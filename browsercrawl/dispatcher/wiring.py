@@ -8,6 +8,7 @@ from browsercrawl.clock import Clock
 from browsercrawl.dispatcher.scope import ScopeFunction
 from browsercrawl.events import Emit
 from browsercrawl.frontier import Frontier, Record
+from browsercrawl.net import Guard
 from browsercrawl.pool import Pool
 from browsercrawl.result import Artifact, Result
 from browsercrawl.sessions import Sessions
@@ -62,6 +63,7 @@ class Wiring:
     sink: ResultSink
     handlers: Handlers
     sessions: Sessions
+    guard: Guard
     clock: Clock
     emit: Emit
     store_file: StoreFile | None = None
