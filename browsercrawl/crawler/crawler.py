@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from browsercrawl.clock import Clock, SystemClock
-from browsercrawl.config import CrawlerConfig, LinksConfig
+from browsercrawl.config import CrawlerConfig, FormLogin, HttpLogin, LinksConfig
 from browsercrawl.crawler.handlers import HandlerTable, OnFailed
 from browsercrawl.crawler.run import Run, RunParts
 from browsercrawl.crawler.stream import Stream
@@ -86,6 +86,9 @@ class Crawler:
         self._session_code = SessionCode()
         self._proxy: ProxyFunction | None = None
         self._guard = Guard(self.config.network, proxy=self.config.browser.proxy, emit=self._emit)
+        for profile in self.config.sessions.profiles:
+            if profile.login is not None and isinstance(profile.login.recipe, FormLogin | HttpLogin):
+                self._guard.trust(address(profile.login.recipe.url))
         self._sessions: Sessions | None = None
         self._pool: Pool | None = None
         self._run: Run | None = None

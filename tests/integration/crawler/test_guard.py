@@ -1,11 +1,13 @@
 """Crawls through the network guard: a page is what it is without, and so are its failures."""
 
 import socket
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from playwright.async_api import Error as PlaywrightError
 
-from browsercrawl import Crawler, CrawlerConfig, Result
+from browsercrawl import Crawler, CrawlerConfig, Result, Visit
 from browsercrawl.testing.server import Exchange, Server
 
 GUARDS = ("on", "off")
@@ -64,6 +66,29 @@ async def test_crawl_guarded_failures_have_their_own_names(guard: str) -> None:
         server.stop()
     told = [result.error.message.rpartition(" ")[2] for result in results if result.error is not None]
     assert told == ["ERR_CONNECTION_REFUSED", "ERR_EMPTY_RESPONSE", "ERR_CONNECTION_RESET"]
+
+
+async def test_crawl_guarded_holds_for_requests_of_a_handler() -> None:
+    """What a handler asks for by Playwright's own client goes the same way as its page."""
+    beside = Server(lambda exchange: exchange.respond("secret"))
+    server = Server(lambda exchange: exchange.respond("<title>here</title>"))
+    crawler = make("on")
+
+    @crawler.handler()
+    async def _(visit: Visit) -> None:
+        own = await visit.page.context.request.get(f"http://127.0.0.1:{server.port}/more")
+        visit.push(await own.text())
+        with suppress(PlaywrightError):
+            visit.push(await (await visit.page.context.request.get(f"http://127.0.0.1:{beside.port}/")).text())
+
+    try:
+        (result,) = await crawl(crawler, [f"http://127.0.0.1:{server.port}/"])
+        assert beside.arrivals() == ()
+        assert result.data[0] == "<title>here</title>"
+        assert "secret" not in result.data
+    finally:
+        server.stop()
+        beside.stop()
 
 
 async def test_crawl_guarded_refuses_another_port_of_this_machine() -> None:
