@@ -14,6 +14,7 @@ from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from browsercrawl.browser.audit import Auditor
+from browsercrawl.browser.blocking import Blocking
 from browsercrawl.browser.calls import Calls, Link, is_closed_error, summary, translate
 from browsercrawl.browser.context import PlaywrightContext
 from browsercrawl.browser.discovery import BrowserBinary, find_browser
@@ -28,7 +29,6 @@ from browsercrawl.events import Emit, SandboxUnavailable
 from browsercrawl.ports import Audit, BrowserFacts, BrowserPort, ContextOptions, LaunchBrowser
 
 _CLOSED = "closed"
-_BLOCKED_TYPES = {"image": "Image", "font": "Font", "media": "Media", "stylesheet": "Stylesheet"}
 _OWNED_OPTIONS = frozenset(
     {
         "artifacts_dir",
@@ -46,7 +46,6 @@ _OWNED_OPTIONS = frozenset(
         "traces_dir",
     }
 )
-_ANSWER_LIMIT_S = 5.0
 _EXIT_CODE = re.compile(r"exitCode=\w+, signal=\w+")
 
 
@@ -62,7 +61,7 @@ class PlaywrightBrowser:
         self._lost_event = asyncio.Event()
         self._ending: asyncio.Task[bool] | None = None
         self._contexts: set[PlaywrightContext] = set()
-        self._answers: set[asyncio.Task[bool]] = set()
+        self._blocking: Blocking | None = None
         self._opening = 0
         self._link: Link | None = None
         self._auditor: Auditor | None = None
@@ -80,22 +79,8 @@ class PlaywrightBrowser:
         per_site = self._config.process_per_site
         self._link = Link(calls, self._gone, renderers, kills=Kills(), process_per_site=per_site)
         self._auditor = Auditor(session, self._link, driver_pid=self._driver.pid)
-        if self._config.block:
-            # Not `route`: it pauses every request and turns the HTTP cache off. This pauses the blocked types only.
-            session.on("Fetch.requestPaused", lambda event: self._block(session, event["requestId"]))
-            patterns = [
-                {"urlPattern": "*", "resourceType": _BLOCKED_TYPES[name]} for name in sorted(self._config.block)
-            ]
-            await calls.run(session.send("Fetch.enable", {"patterns": patterns}), limit_s=limit_s)
-
-    def _block(self, session: CDPSession, request_id: str) -> None:
-        """Refuse a paused request. It must be answered, or the page waits for it for ever."""
-        params = {"requestId": request_id, "errorReason": "BlockedByClient"}
-        answer = asyncio.create_task(
-            self._driver.calls.settled(session.send("Fetch.failRequest", params), limit_s=_ANSWER_LIMIT_S)
-        )
-        self._answers.add(answer)
-        answer.add_done_callback(self._answers.discard)
+        self._blocking = Blocking(session, calls, config=self._config)
+        await self._blocking.start(limit_s=limit_s)
 
     @property
     def facts(self) -> BrowserFacts:
@@ -131,6 +116,7 @@ class PlaywrightBrowser:
     async def new_context(self, options: ContextOptions, *, limit_s: float) -> PlaywrightContext:
         """Open a context."""
         assert self._link is not None  # prepare() is part of every launch
+        assert self._blocking is not None
         if self._lost is not None:
             raise BrowserCrashed(f"the browser is gone: {self._lost}")
         chosen: dict[str, Any] = {"accept_downloads": False, **self._config.context_options, **options.extra}
@@ -138,6 +124,8 @@ class PlaywrightBrowser:
             chosen.setdefault("user_agent", self._config.user_agent)
         self._opening += 1
         try:
+            if chosen.get("proxy"):
+                await self._blocking.behind_proxy(limit_s=limit_s)
             raw = await self._driver.calls.run(self._raw.new_context(**chosen), limit_s=limit_s)
         except (TimeoutError, PlaywrightTimeout) as error:
             raise translate(error, "opening a context", gone=self._gone) from error
@@ -211,8 +199,8 @@ class PlaywrightBrowser:
         gone = await self._driver.kill()
         for context in tuple(self._contexts):
             await context.close(limit_s=0)
-        if self._answers:
-            await asyncio.wait(set(self._answers), timeout=_ANSWER_LIMIT_S)
+        if self._blocking is not None:
+            await self._blocking.close()
         return gone
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from browsercrawl.browser.blocking import resolver_rules
 from browsercrawl.browser.discovery import driver_folder
 from browsercrawl.config import BrowserConfig
 from browsercrawl.errors import ConfigError, LaunchFailed
@@ -103,6 +104,8 @@ def command_line(config: BrowserConfig) -> CommandLine:
     wanted["--force-webrtc-ip-handling-policy"] = "disable_non_proxied_udp" if config.proxy else "default"
     if not config.proxy:
         del wanted["--force-webrtc-ip-handling-policy"]
+    if (rules := resolver_rules(config)) is not None:
+        wanted["--host-resolver-rules"] = rules
     if config.process_per_site:
         wanted["--process-per-site"] = None
     args = [name if value is None else f"{name}={value}" for name, value in wanted.items()]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from browsercrawl.config.host_list import HOSTS_MAX, host_name
 from browsercrawl.config.model import ConfigModel, Seconds, check_proxy
 from browsercrawl.config.sessions import SessionsConfig, is_like
 from browsercrawl.request import Capture, Isolation, WaitUntil
@@ -40,6 +41,9 @@ class BrowserConfig(ConfigModel):
         default="auto", description="auto: use Chromium's sandbox where it starts, else warn; require: else refuse."
     )
     block: frozenset[ResourceType] = Field(default=frozenset(), description="Resource types never fetched.")
+    block_hosts: frozenset[str] = Field(
+        default=frozenset(), description="Hosts from which nothing is fetched, with all names below them."
+    )
     user_agent: str | None = Field(default=None, description="None: Chromium's own.")
     proxy: str | None = Field(
         default=None, description="Proxy of all sessions that have none of their own: http://host:port."
@@ -51,6 +55,13 @@ class BrowserConfig(ConfigModel):
     launch_limit_s: Annotated[float, Field(gt=0, le=600)] = Field(
         default=60, description="A launch may take this long."
     )
+
+    @field_validator("block_hosts")
+    @classmethod
+    def _check_hosts(cls, hosts: frozenset[str]) -> frozenset[str]:
+        if len(hosts) > HOSTS_MAX:
+            raise ValueError(f"{len(hosts):,} hosts; {HOSTS_MAX:,} are the limit")
+        return frozenset(map(host_name, hosts))
 
     @field_validator("proxy")
     @classmethod
