@@ -14,6 +14,7 @@ from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from browsercrawl.browser.audit import Auditor
+from browsercrawl.browser.blocking import Blocking
 from browsercrawl.browser.calls import Calls, Link, is_closed_error, summary, translate
 from browsercrawl.browser.context import PlaywrightContext
 from browsercrawl.browser.discovery import BrowserBinary, find_browser
@@ -28,7 +29,6 @@ from browsercrawl.events import Emit, SandboxUnavailable
 from browsercrawl.ports import Audit, BrowserFacts, BrowserPort, ContextOptions, LaunchBrowser
 
 _CLOSED = "closed"
-_BLOCKED_TYPES = {"image": "Image", "font": "Font", "media": "Media", "stylesheet": "Stylesheet"}
 _OWNED_OPTIONS = frozenset(
     {
         "artifacts_dir",
@@ -46,12 +46,15 @@ _OWNED_OPTIONS = frozenset(
         "traces_dir",
     }
 )
-_ANSWER_LIMIT_S = 5.0
 _EXIT_CODE = re.compile(r"exitCode=\w+, signal=\w+")
 
 
 class PlaywrightBrowser:
-    """A browser process with a driver of its own; see `ports.BrowserPort`."""
+    """A browser process with a driver of its own; see `ports.BrowserPort`.
+
+    Attributes:
+        guarded: its contexts' proxies are our own, and refuse what is blocked.
+    """
 
     def __init__(self, driver: Driver, raw: Browser, *, config: BrowserConfig, facts: BrowserFacts) -> None:
         self._driver = driver
@@ -62,11 +65,12 @@ class PlaywrightBrowser:
         self._lost_event = asyncio.Event()
         self._ending: asyncio.Task[bool] | None = None
         self._contexts: set[PlaywrightContext] = set()
-        self._answers: set[asyncio.Task[bool]] = set()
+        self._blocking: Blocking | None = None
         self._opening = 0
         self._link: Link | None = None
         self._auditor: Auditor | None = None
         self._user_agent = config.user_agent
+        self.guarded = False
         raw.on("disconnected", self._on_disconnected)
         self._watches = [
             ExitWatch(pid, partial(self._set_lost, f"the {who} process died"))
@@ -84,22 +88,8 @@ class PlaywrightBrowser:
         if self._config.contact is not None and self._user_agent is None:
             version = await calls.run(session.send("Browser.getVersion"), limit_s=limit_s)
             self._user_agent = f"{version['userAgent']} {self._config.identification}"
-        if self._config.block:
-            # Not `route`: it pauses every request and turns the HTTP cache off. This pauses the blocked types only.
-            session.on("Fetch.requestPaused", lambda event: self._block(session, event["requestId"]))
-            patterns = [
-                {"urlPattern": "*", "resourceType": _BLOCKED_TYPES[name]} for name in sorted(self._config.block)
-            ]
-            await calls.run(session.send("Fetch.enable", {"patterns": patterns}), limit_s=limit_s)
-
-    def _block(self, session: CDPSession, request_id: str) -> None:
-        """Refuse a paused request. It must be answered, or the page waits for it for ever."""
-        params = {"requestId": request_id, "errorReason": "BlockedByClient"}
-        answer = asyncio.create_task(
-            self._driver.calls.settled(session.send("Fetch.failRequest", params), limit_s=_ANSWER_LIMIT_S)
-        )
-        self._answers.add(answer)
-        answer.add_done_callback(self._answers.discard)
+        self._blocking = Blocking(session, calls, config=self._config)
+        await self._blocking.start(limit_s=limit_s)
 
     @property
     def facts(self) -> BrowserFacts:
@@ -135,6 +125,7 @@ class PlaywrightBrowser:
     async def new_context(self, options: ContextOptions, *, limit_s: float) -> PlaywrightContext:
         """Open a context."""
         assert self._link is not None  # prepare() is part of every launch
+        assert self._blocking is not None
         if self._lost is not None:
             raise BrowserCrashed(f"the browser is gone: {self._lost}")
         chosen: dict[str, Any] = {"accept_downloads": False, **self._config.context_options, **options.extra}
@@ -142,6 +133,8 @@ class PlaywrightBrowser:
             chosen.setdefault("user_agent", self._user_agent)
         self._opening += 1
         try:
+            if chosen.get("proxy") and not self.guarded:
+                await self._blocking.behind_proxy(limit_s=limit_s)
             raw = await self._driver.calls.run(self._raw.new_context(**chosen), limit_s=limit_s)
         except (TimeoutError, PlaywrightTimeout) as error:
             raise translate(error, "opening a context", gone=self._gone) from error
@@ -220,8 +213,8 @@ class PlaywrightBrowser:
         gone = await self._driver.kill()
         for context in tuple(self._contexts):
             await context.close(limit_s=0)
-        if self._answers:
-            await asyncio.wait(set(self._answers), timeout=_ANSWER_LIMIT_S)
+        if self._blocking is not None:
+            await self._blocking.close()
         return gone
 
 
@@ -234,11 +227,13 @@ def launcher(
         config: which browser, and how.
         emit: takes `SandboxUnavailable`.
         memory_bytes: what may be used here, if that is less than the machine has.
-        guarded: contexts may get a proxy of their own.
+        guarded: contexts may get a proxy of their own, which refuses what is blocked.
     """
 
     async def launch() -> BrowserPort:
-        return await _launch(config, emit, memory_bytes=memory_bytes, guarded=guarded)
+        browser = await _launch(config, emit, memory_bytes=memory_bytes, guarded=guarded)
+        browser.guarded = guarded
+        return browser
 
     return launch
 

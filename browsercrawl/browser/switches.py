@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from browsercrawl.browser.blocking import resolver_rules
 from browsercrawl.browser.discovery import driver_folder
 from browsercrawl.config import BrowserConfig
 from browsercrawl.errors import ConfigError, LaunchFailed
@@ -120,6 +121,8 @@ def command_line(config: BrowserConfig, *, memory_bytes: int | None = None, guar
     if config.proxy or guarded:  # what goes by UDP goes by no proxy: not to the network either
         wanted["--force-webrtc-ip-handling-policy"] = "disable_non_proxied_udp"
         wanted["--disable-quic"] = None
+    if (rules := resolver_rules(config)) is not None:
+        wanted["--host-resolver-rules"] = rules
     if config.process_per_site:
         wanted["--process-per-site"] = None
     args = [name if value is None else f"{name}={value}" for name, value in wanted.items()]

@@ -231,6 +231,13 @@ OPTIONS = (
         help="Do not fetch these: image, font, media, stylesheet, with commas.",
     ),
     Option(
+        flag="--block-hosts",
+        metavar="HOSTS|@FILE",
+        group=_PAGE,
+        field="visit.block_hosts",
+        help="Fetch nothing from these hosts and the names below them, with commas; a file has one per line.",
+    ),
+    Option(
         flag="--salvage",
         group=_PAGE,
         field="visit.salvage",

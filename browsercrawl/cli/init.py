@@ -33,6 +33,7 @@ visit:                          # each page
   wait_until: load              # commit, domcontentloaded, load or networkidle
   # wait_for: "main"            # then wait until this element is in the page
   # block: [image, font]        # also media, stylesheet
+  # block_hosts: [ads.example]  # with the names below; "@hosts.txt": a file of them
   save: [html]                  # also text, markdown, screenshot, pdf, mhtml
   # accept_status: [404]        # success besides 2xx
   # salvage: true               # of a page that hangs until its timeout, take what it shows

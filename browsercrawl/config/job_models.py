@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from browsercrawl.config.host_list import read_hosts
 from browsercrawl.config.job_part import AtLeastOne, Part, Statuses, Switch, Timeout, Words
 from browsercrawl.config.job_sessions import SessionsPart, config_of, place_in_sessions
 from browsercrawl.config.job_values import (
@@ -88,6 +89,9 @@ class VisitPart(Part):
     wait_for: Words | None = Field(default=None, description="Then wait until this element is in the page.")
     block: Annotated[frozenset[ResourceType], Some(OneOf(get_args(ResourceType)))] | None = Field(
         default=None, description="Do not fetch these."
+    )
+    block_hosts: Annotated[frozenset[str], Some(Text())] | None = Field(
+        default=None, description="Fetch nothing from these hosts and the names below them; @FILE holds a list."
     )
     save: Kinds | None = Field(default=None, description="Keep of each page, in the run directory.")
     accept_status: Statuses | None = Field(default=None, description="HTTP statuses taken as success besides 2xx.")
@@ -309,6 +313,8 @@ class Job(Part):
             values["host"] |= {"delay_s": None, "latency_factor": LATENCY_FACTOR}
         if (failures := self.limits.max_failures) is not None:
             _put(values, f"limits.{'max_failures' if isinstance(failures, int) else 'max_failure_share'}", failures)
+        if (hosts := self.visit.block_hosts) is not None:
+            _put(values, "browser.block_hosts", read_hosts(hosts, Path(self.base or "")))
         values["sessions"] = config_of(self.sessions, Path(self.base or ""))
         values["rules"] = [_rule_fields(rule) for rule in self.rules]
         values["hosts"] = [_host_fields(host) for host in self.hosts]
@@ -390,6 +396,8 @@ def place_of(location: tuple[str | int, ...], job: Job) -> tuple[str | int, ...]
     if location[:1] == ("sessions",):
         return place_in_sessions(location, list(job.sessions.profiles))
     key = ".".join(map(str, location[:2]))
+    if key == "browser.block_hosts":
+        return ("visit", "block_hosts")
     if location[:1] in {("rules",), ("hosts",)}:
         return tuple(str(step).removesuffix("_s") if isinstance(step, str) else step for step in location[:3])
     return next((tuple(ours.split(".")) for ours, theirs in _FIELDS.items() if theirs == key), ())

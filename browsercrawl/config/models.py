@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from browsercrawl.config.host_list import HOSTS_MAX, host_name
 from browsercrawl.config.model import ConfigModel, Seconds, check_proxy
 from browsercrawl.config.network import NetworkConfig
 from browsercrawl.config.sessions import Pattern, SessionsConfig, is_like
@@ -50,6 +51,9 @@ class BrowserConfig(ConfigModel):
         default="auto", description="auto: use Chromium's sandbox where it starts, else warn; require: else refuse."
     )
     block: frozenset[ResourceType] = Field(default=frozenset(), description="Resource types never fetched.")
+    block_hosts: frozenset[str] = Field(
+        default=frozenset(), description="Hosts from which nothing is fetched, with all names below them."
+    )
     user_agent: str | None = Field(default=None, description="None: Chromium's own.")
     product_token: str = Field(
         default=PRODUCT, pattern=r"^[A-Za-z_-]{1,64}$", description="The name that robots.txt is looked through for."
@@ -80,6 +84,13 @@ class BrowserConfig(ConfigModel):
         if contact is not None and not _CONTACT.fullmatch(contact):
             raise ValueError("must be an http or https URL or a mail address, such as https://example.com/crawler")
         return contact
+
+    @field_validator("block_hosts")
+    @classmethod
+    def _check_hosts(cls, hosts: frozenset[str]) -> frozenset[str]:
+        if len(hosts) > HOSTS_MAX:
+            raise ValueError(f"{len(hosts):,} hosts; {HOSTS_MAX:,} are the limit")
+        return frozenset(map(host_name, hosts))
 
     @field_validator("proxy")
     @classmethod

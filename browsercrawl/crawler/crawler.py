@@ -85,7 +85,12 @@ class Crawler:
         self._handlers = HandlerTable()
         self._session_code = SessionCode()
         self._proxy: ProxyFunction | None = None
-        self._guard = Guard(self.config.network, proxy=self.config.browser.proxy, emit=self._emit)
+        self._guard = Guard(
+            self.config.network,
+            proxy=self.config.browser.proxy,
+            blocked=self.config.browser.block_hosts,
+            emit=self._emit,
+        )
         for profile in self.config.sessions.profiles:
             if profile.login is not None and isinstance(profile.login.recipe, FormLogin | HttpLogin):
                 self._guard.trust(address(profile.login.recipe.url))

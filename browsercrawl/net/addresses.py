@@ -27,6 +27,8 @@ class Reason(StrEnum):
     UNSPECIFIED = "unspecified"
     DENIED = "denied"
     """By the user's own list."""
+    BLOCKED = "blocked"
+    """By the list of hosts from which nothing is fetched: no attack, and not told as one."""
 
 
 _METADATA = frozenset(

@@ -9,6 +9,7 @@ choice then; the first public URL switches it on, for good, and contexts that we
 """
 
 import socket
+from collections.abc import Collection
 from functools import partial
 from ipaddress import ip_address
 from weakref import WeakValueDictionary
@@ -38,6 +39,7 @@ class Guard:
     Args:
         config: what is allowed.
         proxy: of all contexts that have none of their own.
+        blocked: hosts from which nothing is fetched, with all names below them.
         emit: takes `guard.started` and `guard.refused`.
 
     Attributes:
@@ -45,7 +47,9 @@ class Guard:
         refused: connections that were refused so far.
     """
 
-    def __init__(self, config: NetworkConfig, *, proxy: str | None = None, emit: Emit) -> None:
+    def __init__(
+        self, config: NetworkConfig, *, proxy: str | None = None, blocked: Collection[str] = (), emit: Emit
+    ) -> None:
         self.is_on = config.guard == "on" or (config.guard == "auto" and bool(config.deny))
         self.refused = 0
         self._config = config
@@ -53,6 +57,7 @@ class Guard:
         self._emit = emit
         self._allow = Hosts(config.allow)
         self._deny = Hosts(config.deny)
+        self._blocked = Hosts([*blocked, *(f"*.{host}" for host in blocked)])
         self._trusted: set[str] = set()
         self._told: set[tuple[str, int, Reason]] = set()
         self._resolver = Resolver()
@@ -133,6 +138,8 @@ class Guard:
         Raises:
             Refused: it may not.
         """
+        if self._blocked.has_host(host):
+            raise Refused(Reason.BLOCKED)
         if not self.is_on:
             return
         try:
@@ -147,6 +154,8 @@ class Guard:
             Refused: any of them must not be reached.
             OSError: there are none.
         """
+        if self._blocked.has_host(host):
+            raise Refused(Reason.BLOCKED)
         if self._deny.has_host(host):
             raise Refused(Reason.DENIED)
         ip, reason = literal(host), host_refusal(host)
@@ -166,8 +175,10 @@ class Guard:
         return found
 
     def _note(self, note: Note) -> None:
-        self.refused += 1
         assert note.reason is not None, "only refusals are told"
+        if note.reason is Reason.BLOCKED:
+            return
+        self.refused += 1
         told = (note.host, note.port, note.reason)
         if told not in self._told and len(self._told) < _TOLD_MAX:
             self._told.add(told)
