@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from browsercrawl.errors import BrowsercrawlError
 from browsercrawl.request import Capture, WaitUntil
+from browsercrawl.result import DownloadedFile
 
 
 class Cleaning(StrEnum):
@@ -43,6 +44,8 @@ class Navigation:
     headers: Mapping[str, str] = field(default_factory=dict)
     loaded: bool = True
     committed: bool = True
+    download: bool = False
+    """There is none because the answer is a file, which `downloads` gives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,8 @@ class ContextOptions:
     """Leave sessionStorage (and window.name) to the next visit instead of clearing them."""
     incarnation: int = 0
     """Of the session it is for: what a context of an earlier one holds is not kept."""
+    download_bytes_max: int | None = None
+    """Of each file that a visit downloads; None: the browser refuses to download."""
     proxies: int = 0
     """How many proxies the session had before the one of this context."""
 
@@ -137,7 +142,8 @@ class PagePort(Protocol):
         """Load a URL.
 
         Returns when `wait_until` is reached, or `load_limit_s` after the start with `loaded=False` if the document
-        has committed by then. Client-side redirects that interrupt the navigation are followed.
+        has committed by then. Client-side redirects that interrupt the navigation are followed. Where the visit takes
+        downloads, an answer that is one is no failure.
 
         Raises:
             DeadlineExceeded: no document committed within `limit_s`.
@@ -220,6 +226,17 @@ class PagePort(Protocol):
             CallTimeout: also when it has more than `bytes_max`.
         """
 
+    async def downloads(self, *, limit_s: float) -> tuple[DownloadedFile, ...]:
+        """Return what the visit has downloaded, its popups included, when all that has begun is complete; once.
+
+        Raises:
+            TooLarge: one was larger than its context allows, and was broken off as soon as it was; or there are more
+                than 20.
+            DeadlineExceeded: it is not complete after `limit_s`.
+            NetworkFailed: it broke off.
+            PageCrashed, PageClosed, ContextBroken, BrowserCrashed.
+        """
+
     async def interrupt(self, *, limit_s: float) -> bool:
         """End the script that is running now. Returns whether the page answers again. Never raises."""
 
@@ -236,8 +253,11 @@ class PagePort(Protocol):
     async def kill_renderer(self, *, limit_s: float) -> bool:
         """Kill the process of the page's renderer, if it can be found. Returns whether it is gone. Never raises."""
 
-    async def begin(self) -> None:
+    async def begin(self, *, downloads: bool = False) -> None:
         """Ready the counters for a visit. The page has been reconditioned or is new.
+
+        Args:
+            downloads: the visit takes what is downloaded, if its context does; else it is thrown away.
 
         Raises:
             ContextBroken: the page does not let go of its last document.

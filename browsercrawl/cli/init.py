@@ -48,6 +48,7 @@ limits:
   # max_per_host: 100
   max_time: 8h                  # these end the run early; `browsercrawl resume` goes on
   max_failures: 25%             # or a number
+  # max_download: 100MB         # of each file, with `save: [download]`
   max_disk: 10GB
 
 pace:
