@@ -18,6 +18,7 @@ from browsercrawl.browser.blocking import Blocking
 from browsercrawl.browser.calls import Calls, Link, is_closed_error, summary, translate
 from browsercrawl.browser.context import PlaywrightContext
 from browsercrawl.browser.discovery import BrowserBinary, find_browser
+from browsercrawl.browser.download_limit import DownloadLimit
 from browsercrawl.browser.driver import Driver, refuse_unsupported
 from browsercrawl.browser.force import Kills
 from browsercrawl.browser.processes import ExitWatch, raise_file_limit
@@ -68,6 +69,7 @@ class PlaywrightBrowser:
         self._blocking: Blocking | None = None
         self._opening = 0
         self._link: Link | None = None
+        self._downloads: DownloadLimit | None = None
         self._auditor: Auditor | None = None
         self._user_agent = config.user_agent
         self.guarded = False
@@ -83,7 +85,10 @@ class PlaywrightBrowser:
         calls = self._driver.calls
         renderers = Renderers(session, calls)
         per_site = self._config.process_per_site
-        self._link = Link(calls, self._gone, renderers, kills=Kills(), process_per_site=per_site)
+        self._downloads = DownloadLimit(session, calls, folder=self._driver.downloads)
+        self._link = Link(
+            calls, self._gone, renderers, kills=Kills(), process_per_site=per_site, downloads=self._downloads
+        )
         self._auditor = Auditor(session, self._link, driver_pid=self._driver.pid)
         if self._config.contact is not None and self._user_agent is None:
             version = await calls.run(session.send("Browser.getVersion"), limit_s=limit_s)
@@ -128,7 +133,11 @@ class PlaywrightBrowser:
         assert self._blocking is not None
         if self._lost is not None:
             raise BrowserCrashed(f"the browser is gone: {self._lost}")
-        chosen: dict[str, Any] = {"accept_downloads": False, **self._config.context_options, **options.extra}
+        chosen: dict[str, Any] = {
+            "accept_downloads": options.download_bytes_max is not None,
+            **self._config.context_options,
+            **options.extra,
+        }
         if self._user_agent is not None:
             chosen.setdefault("user_agent", self._user_agent)
         self._opening += 1
@@ -146,7 +155,7 @@ class PlaywrightBrowser:
         finally:
             self._opening -= 1
         self._contexts = {known for known in self._contexts if not known.closed}
-        context = PlaywrightContext(raw, self._link, keep_tab_storage=options.keep_tab_storage)
+        context = PlaywrightContext(raw, self._link, options=options)
         self._contexts.add(context)
         return context
 
@@ -213,6 +222,8 @@ class PlaywrightBrowser:
         gone = await self._driver.kill()
         for context in tuple(self._contexts):
             await context.close(limit_s=0)
+        if self._downloads is not None:
+            await self._downloads.close()
         if self._blocking is not None:
             await self._blocking.close()
         return gone
@@ -295,6 +306,7 @@ async def _start_with(
 
     playwright = await driver.start(limit_s=left_s())
     options["timeout"] = 1000 * left_s()
+    options["downloads_path"] = driver.downloads
     raw = await driver.calls.run(playwright.chromium.launch(**options), limit_s=left_s())
     session = await driver.calls.run(raw.new_browser_cdp_session(), limit_s=left_s())
     pid = await _browser_pid(session, driver.calls, limit_s=left_s())

@@ -180,6 +180,15 @@ OPTIONS = (
         help="End early after so many failed requests, or at such a share of the finished ones: 50, 10%.",
     ),
     Option(
+        flag="--max-download",
+        metavar="SIZE",
+        group=_LIMITS,
+        read=written(size_bytes),
+        field="limits.max_download",
+        default="100MB",
+        help="With --save download: a file that is larger is broken off, and its page fails.",
+    ),
+    Option(
         flag="--max-disk",
         metavar="SIZE",
         group=_LIMITS,
@@ -394,7 +403,8 @@ OPTIONS = (
         group=_OUT,
         read=some_of(get_args(Saved)),
         field="visit.save",
-        help="Keep of each page, compressed where it pays: html, text, markdown, screenshot, pdf, mhtml, with commas.",
+        help="Keep of each page, compressed where it pays: html, text, markdown, screenshot, pdf, mhtml, with "
+        "commas; download: the files that come in place of a page, or that it starts.",
     ),
     Option(
         flag="--output",

@@ -54,6 +54,7 @@ limits:
   # max_per_path: 100           # links that differ in their query only
   max_time: 8h                  # these end the run early; `browsercrawl resume` goes on
   max_failures: 25%             # or a number
+  # max_download: 100MB         # of each file, with `save: [download]`
   max_disk: 10GB
 
 pace:

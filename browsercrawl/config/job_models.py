@@ -139,6 +139,9 @@ class LimitsPart(Part):
     max_failures: Annotated[float, Failures()] | None = Field(
         default=None, description="End early after so many failed requests, or at such a share of them."
     )
+    max_download: Annotated[int, Size()] | None = Field(
+        default=None, description="Of each file kept as `download`; a larger one fails. Default: 100MB."
+    )
     max_disk: Annotated[int, Size()] | None = Field(
         default=None, description="End early when the run directory is larger."
     )
@@ -371,6 +374,7 @@ _FIELDS = {
     "limits.max_per_host": "links.max_per_host",
     "limits.max_per_path": "links.max_per_path",
     "limits.max_time": "limits.max_time_s",
+    "limits.max_download": "visit.max_download_bytes",
     "limits.max_disk": "limits.max_disk_bytes",
     "pace.concurrency": "concurrency",
     "pace.memory": "memory_limit_bytes",

@@ -21,8 +21,8 @@ Profile = Literal["faithful", "balanced", "lean"]
 ResourceType = Literal["image", "font", "media", "stylesheet"]
 """What may be blocked: nothing a page's text depends on."""
 
-Saved = Literal["html", "text", "markdown", "screenshot", "pdf", "mhtml"]
-"""What a run directory may keep of each page."""
+Saved = Literal["html", "text", "markdown", "screenshot", "pdf", "mhtml", "download"]
+"""What a run directory may keep of each page; `download`: the files that come in its place, or that it starts."""
 
 AUTO_PAGES_MAX = 64
 """More pages at once than that bring nothing to one event loop and one browser."""
@@ -160,6 +160,9 @@ class VisitConfig(ConfigModel):
     save: frozenset[Saved] = Field(default=frozenset(), description="What goes to the run directory's artifacts.")
     accept_status: frozenset[int] = Field(
         default=frozenset(), description="HTTP statuses taken as success besides 2xx."
+    )
+    max_download_bytes: int = Field(
+        default=100_000_000, ge=1, description="Of each file that `save` keeps as `download`; a larger one is an error."
     )
     salvage: bool = Field(
         default=False, description="A page that hangs is interrupted at its deadline, and what it shows is taken."
@@ -373,6 +376,11 @@ class CrawlerConfig(ConfigModel):
         if self.browser.headed and self.browser.binary == "shell":
             raise ValueError("browser.headed needs browser.binary='full': the headless shell has no window")
         return self
+
+    @property
+    def saved(self) -> frozenset[Saved]:
+        """All that is kept of some page."""
+        return self.visit.save.union(*(rule.save for rule in self.rules if rule.save))
 
     @property
     def pages_max(self) -> int:

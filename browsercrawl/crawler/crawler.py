@@ -340,7 +340,9 @@ class Crawler:
             config = self.config
             check_logins(config.sessions, self._session_code)
             base = ContextOptions(
-                extra=config.browser.context_options, keep_tab_storage=config.pool.tab_storage == "keep"
+                extra=config.browser.context_options,
+                keep_tab_storage=config.pool.tab_storage == "keep",
+                download_bytes_max=config.visit.max_download_bytes if "download" in config.saved else None,
             )
             parts = SessionsParts(
                 config=config.sessions,

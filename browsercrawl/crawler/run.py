@@ -16,7 +16,7 @@ from browsercrawl.clock import Clock
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.crawler.account import Account
 from browsercrawl.crawler.failures import LIMIT_S, Failures
-from browsercrawl.crawler.files import RunFiles, open_run
+from browsercrawl.crawler.files import RunFiles, open_run, storing_in
 from browsercrawl.crawler.governor import Governor
 from browsercrawl.crawler.handlers import HandlerTable
 from browsercrawl.crawler.sink import BUFFER_PER_PAGE, ResultBuffer, RunSink
@@ -38,10 +38,10 @@ from browsercrawl.output import (
 from browsercrawl.pool import Pool
 from browsercrawl.pressure import Sensors
 from browsercrawl.redaction import redact_text
-from browsercrawl.result import Artifact, Result
+from browsercrawl.result import Result
 from browsercrawl.sessions import Sessions
 from browsercrawl.version import VERSION
-from browsercrawl.visit import CapturedFile, Visitor
+from browsercrawl.visit import Visitor
 
 END_LIMIT_S = 10.0
 """After a failure results get so long to be written; the rest stays in the run's outbox."""
@@ -378,12 +378,6 @@ class Run:
         visitor = Visitor(clock=parts.clock, emit=self.emit)
         on_failed = parts.handlers.on_failed
         failures = Failures(on_failed, emit=self.emit, on_room=self._wake) if on_failed else None
-        artifacts = self._artifacts
-
-        async def store_file(request_id: str, file: CapturedFile) -> Artifact:
-            assert artifacts is not None, "wired only with a store"
-            return await artifacts.write(request_id, file.name, data=file.body, extension=file.extension)
-
         wiring = Wiring(
             owner=f"{files.run_id}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
             frontier=files.frontier,
@@ -395,7 +389,7 @@ class Run:
             guard=parts.guard,
             clock=parts.clock,
             emit=self.emit,
-            store_file=store_file if artifacts else None,
+            store_file=storing_in(self._artifacts) if self._artifacts else None,
         )
         self._dispatcher = dispatcher = Dispatcher(wiring, parts.config)
         if self._is_stopping():  # asked for in the very moment the browser was up

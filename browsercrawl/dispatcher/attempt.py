@@ -57,9 +57,9 @@ from browsercrawl.frontier import Claim, Cost, HostUpdate, Verdict
 from browsercrawl.politeness import retry_delay_s
 from browsercrawl.pool import Lease
 from browsercrawl.request import Request
-from browsercrawl.result import Artifact, Outcome, Phase, SkipReason, Timings
+from browsercrawl.result import Artifact, DownloadedFile, Outcome, Phase, SkipReason, Timings
 from browsercrawl.urls import shown
-from browsercrawl.visit import NO_RULE, PhaseTimes, VisitOutcome, VisitPlan
+from browsercrawl.visit import NO_RULE, CapturedFile, PhaseTimes, VisitOutcome, VisitPlan
 
 T = TypeVar("T")
 
@@ -130,6 +130,8 @@ class Attempts:
             history.add(claim, outcome, lease_s=lease_s)
             await finish(self._settle(claim, outcome, history, alone=alone, standing=standing))
         finally:
+            if outcome is not None:
+                outcome.close()
             await finish(self._hand_back(claim, lease, outcome, condemned=condemned))
 
     async def close(self) -> None:
@@ -317,7 +319,8 @@ class Attempts:
     async def _store(self, request: Request, outcome: VisitOutcome) -> list[Artifact]:
         if self._w.store_file is None:
             return []
-        return [await self._w.store_file(request.id, file) for file in outcome.files]
+        files: tuple[CapturedFile | DownloadedFile, ...] = (*outcome.files, *outcome.downloads)
+        return [await self._w.store_file(request.id, file) for file in files]
 
     def _children(self, request: Request, outcome: VisitOutcome) -> tuple[list[Request], dict[str, int]]:
         """Return the requests that a visit found, and how many links were left out, by `link.<reason>`."""

@@ -10,7 +10,7 @@ from browsercrawl.events import Emit
 from browsercrawl.frontier import Frontier, Record
 from browsercrawl.net import Guard
 from browsercrawl.pool import Pool
-from browsercrawl.result import Artifact, Result
+from browsercrawl.result import Artifact, DownloadedFile, Result
 from browsercrawl.sessions import Sessions
 from browsercrawl.visit import CapturedFile, Handler, Visitor
 
@@ -43,7 +43,7 @@ class Handlers(Protocol):
         """
 
 
-StoreFile = Callable[[str, CapturedFile], Awaitable[Artifact]]
+StoreFile = Callable[[str, CapturedFile | DownloadedFile], Awaitable[Artifact]]
 """Writes a file of a request (by its id) into the run directory."""
 
 
