@@ -373,6 +373,12 @@ class CrawlerConfig(ConfigModel):
             raise ValueError("visit.save needs a run directory: set output")
         if self.output is None and (self.resume or self.limits.max_disk_bytes):
             raise ValueError("resume and limits.max_disk_bytes need a run directory: set output")
+        proxies = [self.browser.proxy or "", *(proxy.get_secret_value() for proxy in self.sessions.proxies)]
+        if self.host.robots and any(proxy.startswith("socks") for proxy in proxies):
+            raise ValueError(
+                "robots.txt cannot be asked through a socks5 proxy: give an http or https proxy, or do not ask "
+                "(host.robots=False, --ignore-robots)"
+            )
         if self.browser.headed and self.browser.binary == "shell":
             raise ValueError("browser.headed needs browser.binary='full': the headless shell has no window")
         return self

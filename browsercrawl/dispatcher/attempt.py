@@ -7,7 +7,7 @@ cancelled, because a committed request without a delivered result would be lost.
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -18,7 +18,7 @@ from browsercrawl.dispatcher.guarding import Guarding
 from browsercrawl.dispatcher.hosts import Hosts
 from browsercrawl.dispatcher.identities import Identities, Standing, loop_time
 from browsercrawl.dispatcher.links import LINK, LinkFollower
-from browsercrawl.dispatcher.robots import RobotsCheck
+from browsercrawl.dispatcher.robots import NotYet, RobotsCheck
 from browsercrawl.dispatcher.settle import (
     Again,
     Ending,
@@ -70,14 +70,21 @@ NEWS_S = 0.5
 class Attempts:
     """Carries out claims.
 
+    Args:
+        wiring, config, identities: of the dispatcher.
+        on_unvisited: called when a claim comes to no visit, so that no page is started for it.
+
     Attributes:
         stop_reason: what the handler said that asked for the end of the run; None while none did.
         guarding: leaves out what the network guard refuses.
     """
 
-    def __init__(self, wiring: Wiring, config: CrawlerConfig, *, identities: Identities) -> None:
+    def __init__(
+        self, wiring: Wiring, config: CrawlerConfig, *, identities: Identities, on_unvisited: Callable[[], None]
+    ) -> None:
         self.stop_reason: str | None = None
         self._w = wiring
+        self._on_unvisited = on_unvisited
         self._identities = identities
         self.guarding = Guarding(wiring)
         self._config = config
@@ -101,10 +108,13 @@ class Attempts:
         history = History.of(claim)
         outcome = self.guarding.unvisited(claim.request) or self._hosts.refused(claim)
         if outcome is None and self._robots is not None:
-            if await self._robots.puts_off(claim):
+            try:
+                outcome = await self._robots.stops(claim)
+            except NotYet:
+                self._on_unvisited()
                 return
-            outcome = self._robots.refused(claim)
         if outcome is not None:
+            self._on_unvisited()
             history.add(claim, outcome, lease_s=0.0)
             await finish(self._settle(claim, outcome, history, alone=False))
             return

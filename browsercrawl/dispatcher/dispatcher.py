@@ -61,7 +61,7 @@ class Dispatcher:
         self._w = wiring
         self._config = config
         self._identities = Identities(wiring, on_room=self.wake)
-        self._attempts = Attempts(wiring, config, identities=self._identities)
+        self._attempts = Attempts(wiring, config, identities=self._identities, on_unvisited=self._spare_start)
         self._rate = VisitRate(config.rate)
         self._wake = asyncio.Event()
         self._visits: dict[asyncio.Task[None], Claim] = {}
@@ -335,6 +335,10 @@ class Dispatcher:
         task = asyncio.create_task(attempt, name=f"visit {claim.request.id}")
         self._visits[task] = claim
         task.add_done_callback(self._ended)
+
+    def _spare_start(self) -> None:
+        if self._starts_left > 0:  # else memory may be short by now
+            self._starts_left += 1
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         claim = self._visits.pop(task)

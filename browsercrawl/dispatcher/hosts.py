@@ -14,7 +14,15 @@ from dataclasses import replace
 
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.dispatcher.wiring import Wiring
-from browsercrawl.errors import HostDown, HostUnavailable, HttpFailed, InvalidURL, NetworkFailed
+from browsercrawl.errors import (
+    BrowsercrawlError,
+    HostDown,
+    HostUnavailable,
+    HttpFailed,
+    InvalidURL,
+    NetworkFailed,
+    RobotsUnavailable,
+)
 from browsercrawl.events import HostDeferred, HostGivenUp
 from browsercrawl.frontier import Claim, HostUpdate
 from browsercrawl.politeness import (
@@ -24,6 +32,7 @@ from browsercrawl.politeness import (
     is_hopeless,
     pace_s,
     retry_after_s,
+    retry_delay_s,
     slot_key,
     slot_rules,
 )
@@ -46,6 +55,7 @@ class Hosts:
     def __init__(self, wiring: Wiring, config: CrawlerConfig) -> None:
         self._w = wiring
         self._config = config.host
+        self._retry = config.retry
         self._gaps = VisitGaps()
         self._slot_of = slot_key(config.host)
         self._rules_of = slot_rules(config.host, config.hosts)
@@ -73,8 +83,8 @@ class Hosts:
 
         What the page loaded besides its own document is owed to the hosts it came from as well.
         """
-        if outcome.phase is Phase.LEASE:  # nothing was asked of it
-            return None
+        if outcome.phase is Phase.LEASE:  # no page was asked for
+            return self._unvisited(claim, outcome.error)
         update = self._update(claim, outcome)
         starts = Counter(outcome.documents)
         if outcome.navigation is not None:
@@ -85,6 +95,17 @@ class Hosts:
             elif delay_s := self._rules_of(self._slot_of(host)).delay_s:
                 await self._w.frontier.defer(host, number * delay_s)
         return update
+
+    def _unvisited(self, claim: Claim, error: BrowsercrawlError | None) -> HostUpdate | None:
+        if error is None:  # it is skipped
+            return HostUpdate(unused=claim.reserved)
+        if not isinstance(error, RobotsUnavailable):
+            return None
+        if error.refuses:
+            return self._refusal(claim, error)
+        if not error.is_hosts or claim.slot != claim.request.address.host:
+            return None
+        return self._failure(claim, error.message, least_s=retry_delay_s(self._retry, claim.failures + 1))
 
     def _update(self, claim: Claim, outcome: VisitOutcome) -> HostUpdate | None:
         error, navigation = outcome.error, outcome.navigation
@@ -107,7 +128,7 @@ class Hosts:
             return False
         return _host(navigation.final_url) == claim.slot
 
-    def _refusal(self, claim: Claim, error: HostUnavailable) -> HostUpdate:
+    def _refusal(self, claim: Claim, error: HostUnavailable | RobotsUnavailable) -> HostUpdate:
         refusals = claim.refusals + 1
         if is_hopeless(self._config, refusals=refusals):
             self._give_up(claim, f"{refusals} times in a row: {error.message}")
@@ -117,12 +138,12 @@ class Hosts:
         self._tell(claim, defer_s, error.message)
         return HostUpdate(defer_s=defer_s, refusals=refusals)
 
-    def _failure(self, claim: Claim, message: str) -> HostUpdate:
+    def _failure(self, claim: Claim, message: str, *, least_s: float = 0.0) -> HostUpdate:
         failures = claim.failures + 1
         if is_hopeless(self._config, failures=failures):
             self._give_up(claim, f"{failures} times in a row: {message}")
             return HostUpdate(failures=failures, is_down=True)
-        defer_s = host_opening_s(self._config, failures)
+        defer_s = max(host_opening_s(self._config, failures), least_s)
         if defer_s:
             self._tell(claim, defer_s, f"{failures} times in a row: {message}")
         return HostUpdate(defer_s=defer_s, failures=failures)

@@ -13,17 +13,24 @@ from http import HTTPStatus
 
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.dispatcher.wiring import Wiring
-from browsercrawl.errors import InvalidURL, NetworkFailed, RobotsUnavailable
-from browsercrawl.frontier import Claim, Cost
-from browsercrawl.net import Document, HttpClient, Way
+from browsercrawl.errors import BrowsercrawlError, InvalidURL, NetworkFailed, ProxyFailed
+from browsercrawl.frontier import Claim, Cost, HostUpdate
+from browsercrawl.net import Document, HttpClient
 from browsercrawl.politeness import ROBOTS_BYTES_MAX, Robots
 from browsercrawl.request import Request
 from browsercrawl.result import Phase, SkipReason
-from browsercrawl.urls import address
+from browsercrawl.urls import address, shown
 from browsercrawl.visit import PhaseTimes, VisitOutcome
 
 FETCH_LIMIT_S = 30.0
 """A robots.txt must have come by then."""
+
+WAIT_SHARE = 0.5
+"""Of what is left of a visit's time: what the page needs afterwards must not be spent on waiting."""
+
+
+class NotYet(Exception):
+    """It is not known yet whether a request may be visited; it was given back."""
 
 
 class RobotsCheck:
@@ -31,32 +38,41 @@ class RobotsCheck:
 
     def __init__(self, wiring: Wiring, config: CrawlerConfig) -> None:
         self._w = wiring
-        self._config = config
-        self._way: Way | None = None
-        self._client: HttpClient | None = None
-        self._opening = asyncio.Lock()
-        self._robots = Robots(self._fetch, config=config, clock=wiring.clock, emit=wiring.emit, restrain=self._restrain)
+        browser = config.browser
+        self._proxy = browser.proxy
+        self._is_guarded = config.network.guard != "off"
+        self._client = HttpClient(
+            user_agent=browser.user_agent or browser.identification,
+            bytes_max=ROBOTS_BYTES_MAX,
+            limit_s=FETCH_LIMIT_S,
+            verify=not browser.context_options.get("ignore_https_errors", False),
+        )
+        self._robots = Robots(
+            self._fetch, token=browser.product_token, clock=wiring.clock, emit=wiring.emit, restrain=self._restrain
+        )
 
-    async def puts_off(self, claim: Claim) -> bool:
-        """Give a request back whose robots.txt is not known yet, and hold its host back; returns whether it was."""
-        try:
-            wait_s = self._robots.leave(claim.request.url).wait_s
-        except RobotsUnavailable:
-            return False
-        if wait_s is None:
-            return False
-        await self._w.frontier.defer(claim.slot, wait_s)
-        await self._w.frontier.release(claim, cost=Cost.NOTHING)
-        return True
+    async def stops(self, claim: Claim) -> VisitOutcome | None:
+        """Return what becomes of a request that may not be visited; None: it may be.
 
-    def refused(self, claim: Claim) -> VisitOutcome | None:
-        """Return what becomes of a request that may not be visited and was not put off; None: it may be visited."""
+        Raises:
+            NotYet: that is not known; the request went back, and its host is held back for a moment.
+        """
+        request = claim.request
         try:
-            if self._robots.leave(claim.request.url).allowed:
-                return None
-        except RobotsUnavailable as error:
+            leave = self._robots.leave(request.url, proxy=self._proxy_of(request))
+        except BrowsercrawlError as error:
             return VisitOutcome(phase=Phase.LEASE, times=PhaseTimes(), error=error)
-        return VisitOutcome(phase=Phase.LEASE, times=PhaseTimes(), skip_reason=SkipReason.ROBOTS)
+        if leave.wait_s is None:
+            forbidden = VisitOutcome(phase=Phase.LEASE, times=PhaseTimes(), skip_reason=SkipReason.ROBOTS)
+            return None if leave.allowed else forbidden
+        is_shared = claim.slot != request.address.host  # with the other hosts of a domain, which need not wait
+        await self._w.frontier.release(
+            claim,
+            cost=Cost.NOTHING,
+            delay_s=leave.wait_s if is_shared else 0.0,
+            host=HostUpdate(unused=claim.reserved, defer_s=0.0 if is_shared else leave.wait_s),
+        )
+        raise NotYet
 
     async def admits(self, request: Request, final_url: str, *, limit_s: float) -> bool:
         """Tell whether the page to which a request's address has led may be used."""
@@ -64,45 +80,40 @@ class RobotsCheck:
             where = address(final_url)
             if where.canonical == request.address.canonical:
                 return True
-            leave = await self._robots.wait_leave(final_url, limit_s=limit_s)
-        except (InvalidURL, RobotsUnavailable):  # about:blank and the like; or nobody can tell
+            proxy = self._proxy_of(request)
+        except (InvalidURL, ProxyFailed):  # about:blank and the like; or nobody can tell
             return True
-        return leave.allowed or leave.wait_s is not None
+        allowed = await self._robots.wait_leave(final_url, limit_s=limit_s * WAIT_SHARE, proxy=proxy)
+        return allowed is not False
 
     async def close(self) -> None:
         """Ask no more. Idempotent."""
         await self._robots.close()
-        if self._client is not None:
-            await self._client.close()
-        if self._way is not None:
-            await self._way.close()
-            self._way = None
 
-    async def _fetch(self, url: str) -> Document:
-        client, began_at = await self._open(), asyncio.get_running_loop().time()
+    async def _fetch(self, url: str, proxy: str | None) -> Document:
+        if not self._is_guarded:
+            return await self._client.get(url, proxy)
+        began_at = asyncio.get_running_loop().time()
         try:
-            return await client.get(url)
-        except NetworkFailed:
-            notes = self._way.ledger.since(began_at) if self._way is not None else []
-            if any(note.reason is not None and note.host == address(url).hostname for note in notes):
+            way = await self._w.guard.open(proxy)
+        except (OSError, ValueError) as error:
+            raise NetworkFailed(f"{shown(url)}: no way into the network: {error}", code="ERR_FAILED") from error
+        try:
+            return await self._client.get(url, way.url)
+        except NetworkFailed as error:
+            notes = [note for note in way.ledger.since(began_at) if note.host == address(url).hostname]
+            if notes and notes[-1].reason is not None:
                 # The guard refuses the host: a visit is refused as well, and says so.
                 return Document(url=url, status=HTTPStatus.NOT_FOUND, headers={}, body=b"")
+            if notes:
+                raise NetworkFailed(error.message, code=notes[-1].code) from error
             raise
+        finally:
+            await way.close()
 
-    async def _open(self) -> HttpClient:
-        async with self._opening:
-            if self._client is None:
-                browser = self._config.browser
-                if self._config.network.guard != "off":
-                    self._way = await self._w.guard.open(None)
-                self._client = HttpClient(
-                    user_agent=browser.user_agent or browser.identification,
-                    bytes_max=ROBOTS_BYTES_MAX,
-                    limit_s=FETCH_LIMIT_S,
-                    proxy=self._way.url if self._way is not None else browser.proxy,
-                    verify=not browser.context_options.get("ignore_https_errors", False),
-                )
-        return self._client
+    def _proxy_of(self, request: Request) -> str | None:
+        """Return the proxy of a request's session: what its pages go through."""
+        return self._w.sessions.proxy_of(request.session_key) or self._proxy
 
     async def _restrain(self, host: str, delay_s: float) -> None:
         await self._w.frontier.restrain(host, delay_s=delay_s)

@@ -137,10 +137,23 @@ class HostUnavailable(VisitError):
 
 
 class RobotsUnavailable(VisitError):
-    """The host's robots.txt could not be had: unreachable, 5xx or 429. Until it can, nothing of the host may be."""
+    """The host's robots.txt could not be had: unreachable, 5xx or 429. Until it can, nothing of the host may be.
+
+    Attributes:
+        refuses: the host asks for a pause.
+        is_hosts: it is the host's failure, and not that of a proxy.
+        retry_after: the Retry-After header as sent; None when there was none.
+    """
 
     kind = ErrorKind.ROBOTS_UNAVAILABLE
-    disposition = Disposition.DROP
+
+    def __init__(
+        self, message: str, *, refuses: bool = False, is_hosts: bool = True, retry_after: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.refuses = refuses
+        self.is_hosts = is_hosts
+        self.retry_after = retry_after
 
 
 class HostDown(VisitError):

@@ -152,6 +152,8 @@ class HostUpdate:
         pace_s: the delay that the host's speed asks for; None: as before. The slot keeps it if it is longer than what
             it has, else the mean of the two; and never less than its rules say.
         visits: starts besides the claim's own, each of which the slot owes a delay.
+        unused: `Claim.reserved` of a claim that came to no visit: what it reserved is given back, unless the slot is
+            held back otherwise by now. Of the rest only `defer_s` counts then, and it puts nothing on trial.
     """
 
     defer_s: float = 0.0
@@ -160,6 +162,7 @@ class HostUpdate:
     is_down: bool = False
     pace_s: float | None = None
     visits: int = 0
+    unused: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +190,7 @@ class Claim:
         politeness_s: of that wait, its own retry pause, and the time in its lane during which the slot was held back
             (delay, concurrency, deferral), parked or not: a slot knows nothing of sessions.
         delay_s: what its slot keeps between this claim and the next, if not more.
+        reserved: the store's own mark of that, for `HostUpdate.unused`.
         refusals: consecutive refusals of its host when it was claimed, and `failures`; see `HostUpdate`.
         is_down: its host was given up: it is not to be visited.
         memo: what its last owner left with `release`; empty before, and kept when a claim expires.
@@ -203,6 +207,7 @@ class Claim:
     queued_s: float
     politeness_s: float
     delay_s: float = 0.0
+    reserved: float | None = None
     refusals: int = 0
     failures: int = 0
     is_down: bool = False

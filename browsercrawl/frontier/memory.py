@@ -356,6 +356,7 @@ class MemoryFrontier:
             queued_s=max(0.0, now - entry.since - politeness_s),  # sums of floats may miss zero by a hair
             politeness_s=politeness_s,
             delay_s=delay_s,
+            reserved=slot.open_at,
             refusals=slot.refusals,
             failures=slot.failures,
             is_down=slot.trust is Trust.DOWN,

@@ -60,7 +60,11 @@ def heed(slot: Trusting, update: HostUpdate, *, refused: int | None, at: float) 
     """
     if slot.trust is Trust.DOWN:
         return
+    if update.unused == slot.open_at:
+        slot.open_at = min(slot.open_at, at)
     slot.open_at = max(slot.open_at, at + update.defer_s)
+    if update.unused is not None:
+        return
     if update.pace_s is not None:  # up at once, down by halves: one quick answer does not make a quick host
         slot.pace_s = max(update.pace_s, (slot.pace_s + update.pace_s) / 2)
     if update.visits:

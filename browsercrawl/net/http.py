@@ -1,13 +1,14 @@
 """The crawler's own HTTP client, for small documents such as robots.txt. Pages are the browser's affair."""
 
 import asyncio
+import ssl
 import zlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from browsercrawl.errors import ConfigError, NetworkFailed
+from browsercrawl.errors import NetworkFailed
 from browsercrawl.urls import shown
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ class HttpClient:
         bytes_max: int,
         limit_s: float,
         redirects_max: int = 5,
-        proxy: str | None = None,
         verify: bool = True,
     ) -> None:
         """Describe how to fetch.
@@ -55,41 +55,36 @@ class HttpClient:
             bytes_max: of a body; what follows is not read.
             limit_s: a document must have come by then, redirects included.
             redirects_max: followed in a row, also to other hosts.
-            proxy: URL of an http or https proxy for everything; the environment is never asked for one.
             verify: certificates of https servers must be good.
-
-        Raises:
-            ConfigError: the proxy is none for this.
         """
-        if proxy is not None and proxy.lower().startswith("socks"):
-            raise ConfigError(
-                "browser.proxy: robots.txt cannot be fetched through a socks5 proxy; give an http or https proxy, or "
-                "do not ask robots.txt (--ignore-robots)"
-            )
         self._user_agent = user_agent
         self._bytes_max = bytes_max
         self._limit_s = limit_s
         self._redirects_max = redirects_max
-        self._proxy = proxy
         self._verify = verify
-        self._client: httpx.AsyncClient | None = None
+        self._tls: ssl.SSLContext | None = None
 
-    async def get(self, url: str) -> Document:
+    async def get(self, url: str, proxy: str | None = None) -> Document:
         """Fetch a document.
 
         Args:
             url: absolute, http or https.
+            proxy: URL of an http or https proxy to fetch it through; the environment is never asked for one.
 
         Raises:
             NetworkFailed: none came, or not all of it; its code is in Chromium's words.
         """
         import httpx  # noqa: PLC0415 - it takes longer to import than all the rest of the package
 
+        if proxy is not None and proxy.lower().startswith("socks"):
+            raise _failed(url, "cannot be fetched through a socks5 proxy", "ERR_NO_SUPPORTED_PROXIES")
         try:
             async with asyncio.timeout(self._limit_s):
-                return await self._get(url)
+                return await self._get(url, proxy)
         except (TimeoutError, httpx.TimeoutException) as error:
             raise _failed(url, f"it did not come within {self._limit_s:g} s", "ERR_TIMED_OUT") from error
+        except httpx.ProxyError as error:
+            raise _failed(url, "the proxy does not serve", "ERR_TUNNEL_CONNECTION_FAILED") from error
         except httpx.ConnectError as error:
             raise _failed(url, "no connection", "ERR_CONNECTION_FAILED") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -97,29 +92,24 @@ class HttpClient:
         except zlib.error as error:
             raise _failed(url, "what it is packed in is damaged", "ERR_CONTENT_DECODING_FAILED") from error
 
-    async def close(self) -> None:
-        """Let go of everything. Idempotent."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
-            for _ in range(_CLOSING_TURNS):
-                await asyncio.sleep(0)
-
-    async def _get(self, url: str) -> Document:
-        client = self._opened()
-        request = client.build_request("GET", url)
-        for left in range(self._redirects_max, -1, -1):
-            response = await client.send(request, stream=True, follow_redirects=False)
+    async def _get(self, url: str, proxy: str | None) -> Document:
+        async with self._open(proxy) as client:
             try:
-                # Not by httpx itself: it reads the bodies of redirects, of whatever size.
-                following = response.next_request
-                if following is None or following.url.scheme not in {"http", "https"} or not left:
-                    return await self._document(response)
-                request = following
+                request = client.build_request("GET", url)
+                for left in range(self._redirects_max, -1, -1):
+                    response = await client.send(request, stream=True, follow_redirects=False)
+                    try:
+                        # Not by httpx itself: it reads the bodies of redirects, of whatever size.
+                        following = response.next_request
+                        if following is None or following.url.scheme not in {"http", "https"} or not left:
+                            return await self._document(response)
+                        request = following
+                    finally:
+                        await response.aclose()
+                raise AssertionError("the last round returns")
             finally:
-                await response.aclose()
-                client.cookies.clear()  # else all the hosts' cookies gather
-        raise AssertionError("the last round returns")
+                for _ in range(_CLOSING_TURNS):
+                    await asyncio.sleep(0)
 
     async def _document(self, response: "httpx.Response") -> Document:
         return Document(
@@ -145,19 +135,22 @@ class HttpClient:
             raise zlib.error("cut off")
         return bytes(body)
 
-    def _opened(self) -> "httpx.AsyncClient":
+    def _open(self, proxy: str | None) -> "httpx.AsyncClient":
         import httpx  # noqa: PLC0415 - see above
 
-        if self._client is None:
-            self._client = httpx.AsyncClient(
-                headers={"User-Agent": self._user_agent, "Accept": "*/*", "Accept-Encoding": "gzip"},
-                proxy=self._proxy,
-                verify=self._verify,
-                timeout=self._limit_s,
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-                trust_env=False,  # only the command line reads the environment
-            )
-        return self._client
+        if self._tls is None:
+            self._tls = httpx.create_ssl_context(verify=self._verify, trust_env=False)
+        return httpx.AsyncClient(
+            headers={
+                b"User-Agent": self._user_agent.encode(errors="replace"),
+                b"Accept": b"*/*",
+                b"Accept-Encoding": b"gzip",
+            },
+            proxy=proxy,
+            verify=self._tls,
+            timeout=self._limit_s,
+            trust_env=False,  # only the command line reads the environment
+        )
 
 
 def _failed(url: str, reason: str, code: str) -> NetworkFailed:

@@ -1,9 +1,9 @@
 """Asking robots.txt: once per origin, before anything else of it, and again when the answer is a day old.
 
 What an answer means, by RFC 9309, section 2.3.1: a 2xx holds the rules; any other but a 5xx and 429 says that there are
-none; without an answer, and after a 5xx or 429, nothing may be fetched. Then it is asked again, as often and with such
-pauses as a request would be tried again that met the same, and at last the origin's requests fail as
-`robots_unavailable`. They fail, and are not skipped: nobody has forbidden them, and a retry of what failed asks anew.
+none; without an answer, and after a 5xx or 429, nothing may be fetched. Such a failure is told to one request, as what
+has become of its attempt: so it costs no more requests than a page that cannot be had, and for the others the host is
+left alone, tried again and in the end given up by the same rules. Whoever comes next asks anew.
 
 Nobody waits here. Who asks about an address is told what holds, or when to ask again; meanwhile his request waits in
 the frontier and occupies nothing.
@@ -16,14 +16,13 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
+from math import inf
 from typing import Protocol
 
 from browsercrawl.clock import Clock
-from browsercrawl.config import CrawlerConfig
 from browsercrawl.errors import NetworkFailed, RobotsUnavailable
-from browsercrawl.events import Emit, HostDeferred, HostGivenUp, RobotsRead
-from browsercrawl.politeness.backoff import host_deferral_s, retry_delay_s
-from browsercrawl.politeness.retry_after import retry_after_s
+from browsercrawl.events import Emit, RobotsRead
 from browsercrawl.politeness.robots_file import RobotsFile
 from browsercrawl.urls import Address, address
 
@@ -34,11 +33,17 @@ FRESH_S = 86_400.0
 """An answer is good for a day; until the next has come, the old one holds."""
 
 AGAIN_S = 3_600.0
-"""An origin that was given up, or whose answer is old, is asked again after so long."""
+"""A new answer that cannot be had is asked for again after so long."""
 
 SITES_MAX = 10_000
 BYTES_MAX = 8_000_000
 """Rules of so many origins, and files of so many bytes in all, are remembered; parsed, one may be 40 times as large."""
+
+PARSED_AT_ONCE_MAX = 20_000
+"""A file with more bytes is read in a thread: it may take a second."""
+
+FAILURE_S = 10.0
+"""Who comes this long after a failure is told it; later, it is asked anew. Who comes from elsewhere waits as long."""
 
 AHEAD_MAX = 256
 """Origins that are being asked, or whose answer nobody has used yet."""
@@ -50,6 +55,9 @@ _STEP_MIN_S, _STEP_SHARE, _STEP_MAX_S = 0.05, 0.25, 2.0
 """While an origin is asked, its requests look again after this share of the time it has taken, within these bounds."""
 
 _LINE_MAX_S = 60.0
+_REFUSALS = {429, 503}
+_FORGET_MAX = 2 * AHEAD_MAX
+"""Looked at in one go; more than are being asked."""
 
 
 class Answered(Protocol):
@@ -68,8 +76,8 @@ class Answered(Protocol):
         """Unpacked; nothing needs to follow the first 500 KiB."""
 
 
-Fetch = Callable[[str], Awaitable[Answered]]
-"""Fetches an address within a time limit of its own; raises NetworkFailed. `net.HttpClient.get` is one."""
+Fetch = Callable[[str, str | None], Awaitable[Answered]]
+"""Fetches an address, through a proxy or not, within a time limit of its own; raises NetworkFailed."""
 
 Restrain = Callable[[str, float], Awaitable[None]]
 """Has so many seconds kept between two visits of a `hostname:port`."""
@@ -90,15 +98,15 @@ class Leave:
 
 @dataclass(slots=True)
 class _Site:
-    """What is known of an origin. `due_at`: it may be asked then; `tries`: failed ones in a row."""
+    """What is known of an origin. `due_at`: it may be asked again then; `failure`: that nobody was told yet."""
 
     host: str
     file: RobotsFile | None = None
     asking: asyncio.Task[None] | None = None
     asked_at: float = 0.0
     due_at: float = 0.0
-    tries: int = 0
-    why: str = ""
+    failure: RobotsUnavailable | None = None
+    failed_at: float = -inf
 
 
 class Robots:
@@ -106,62 +114,66 @@ class Robots:
 
     Args:
         fetch: gets the files.
-        config: token, pauses, tries.
-        clock: what pauses and ages run on.
-        emit: takes `RobotsRead`, `HostDeferred`, `HostGivenUp`.
+        token: the product token.
+        clock: what ages run on.
+        emit: takes `RobotsRead`.
         restrain: is told a host's Crawl-delay before the first of its addresses is allowed.
     """
 
-    def __init__(self, fetch: Fetch, *, config: CrawlerConfig, clock: Clock, emit: Emit, restrain: Restrain) -> None:
+    def __init__(self, fetch: Fetch, *, token: str, clock: Clock, emit: Emit, restrain: Restrain) -> None:
         self._fetch = fetch
-        self._config = config
+        self._token = token
         self._clock = clock
         self._emit = emit
         self._restrain = restrain
-        self._none = RobotsFile(b"", token=config.browser.product_token)
+        self._none = RobotsFile(b"", token=token)
         self._sites: OrderedDict[str, _Site] = OrderedDict()
         self._ahead: OrderedDict[str, float] = OrderedDict()
         self._turned_away = 0
         self._bytes = 0
 
-    def leave(self, url: str) -> Leave:
+    def leave(self, url: str, *, proxy: str | None = None) -> Leave:
         """Tell whether an address may be fetched; the origin is asked if need be.
 
         Args:
             url: http or https.
+            proxy: the way by which to ask.
 
         Raises:
-            RobotsUnavailable: it could not be asked, so often that it was given up for an hour.
+            RobotsUnavailable: it was asked and could not be had; nobody else is told this.
         """
         where = address(url)
         origin, site, now = self._site(where)
-        if site.asking is None and now >= site.due_at:
-            self._ask(origin, site, is_urgent=False)
+        if site.failure is not None and now - site.failed_at > FAILURE_S:
+            site.failure = None
+        if site.asking is None and site.failure is None and now >= site.due_at:
+            self._ask(origin, site, proxy=proxy, is_urgent=False)
         if site.file is not None:
             self._ahead.pop(origin, None)
             return Leave(allowed=site.file.allows(where.canonical))
+        if site.failure is not None:
+            failure, site.failure = site.failure, None
+            raise failure
         if site.asking is not None:
             spent_s = now - site.asked_at
             return Leave(wait_s=min(max(_STEP_MIN_S, spent_s * _STEP_SHARE), _STEP_MAX_S))
-        if self._is_given_up(site) and now < site.due_at:
-            raise RobotsUnavailable(f"{origin}/robots.txt could not be had {site.tries} times in a row: {site.why}")
-        if now < site.due_at:
-            return Leave(wait_s=site.due_at - now)
         self._turned_away += 1
         return Leave(wait_s=min(_STEP_MAX_S + self._turned_away / AHEAD_MAX, _LINE_MAX_S))
 
-    async def wait_leave(self, url: str, *, limit_s: float) -> Leave:
-        """Tell the same, but wait for an answer that is under way, for `limit_s` at most.
+    async def wait_leave(self, url: str, *, limit_s: float, proxy: str | None = None) -> bool | None:
+        """Tell whether an address may be fetched, waiting for the answer; None: that cannot be had in time, or at all.
 
-        Raises:
-            RobotsUnavailable: as `leave`.
+        Args:
+            url: http or https.
+            limit_s: how long to wait.
+            proxy: the way by which to ask.
         """
         origin, site, now = self._site(address(url))
-        if site.file is None and site.asking is None and now >= site.due_at:
-            self._ask(origin, site, is_urgent=True)
+        if site.file is None and site.asking is None and now - site.failed_at > FAILURE_S:
+            self._ask(origin, site, proxy=proxy, is_urgent=True)
         if site.file is None and site.asking is not None:
             await asyncio.wait({site.asking}, timeout=limit_s)
-        return self.leave(url)
+        return None if site.file is None else site.file.allows(address(url).canonical)
 
     async def sitemaps(self, url: str, *, limit_s: float) -> tuple[str, ...]:
         """Return the sitemaps that the robots.txt of an address' origin names; none when it cannot be had in time."""
@@ -183,13 +195,11 @@ class Robots:
         site = self._sites.get(origin)
         if site is None:
             site = self._sites[origin] = _Site(where.host)
+            self._forget()
         self._sites.move_to_end(origin)
         return origin, site, self._clock.now()
 
-    def _is_given_up(self, site: _Site) -> bool:
-        return site.tries > self._config.retry.retries
-
-    def _ask(self, origin: str, site: _Site, *, is_urgent: bool) -> None:
+    def _ask(self, origin: str, site: _Site, *, proxy: str | None, is_urgent: bool) -> None:
         now = self._clock.now()
         while self._ahead and next(iter(self._ahead.values())) + _UNUSED_S <= now:
             self._ahead.popitem(last=False)
@@ -197,65 +207,62 @@ class Robots:
             return
         if self._turned_away:  # else whoever comes now was never turned away
             self._turned_away -= 1
-        if self._is_given_up(site):
-            site.tries = 0
+        site.failure = None
         site.asked_at = self._ahead[origin] = now
-        site.asking = asyncio.create_task(self._asked(origin, site), name=f"robots {site.host}")
+        site.asking = asyncio.create_task(self._asked(origin, site, proxy), name=f"robots {site.host}")
 
-    async def _asked(self, origin: str, site: _Site) -> None:
+    async def _asked(self, origin: str, site: _Site, proxy: str | None) -> None:
+        url = f"{origin}/robots.txt"
         try:
-            answer = await self._fetch(f"{origin}/robots.txt")
+            answer = await self._fetch(url, proxy)
             if answer.status == 429 or answer.status >= 500:
-                self._failed(origin, site, f"HTTP {answer.status}", refusal=answer)
+                refuses = answer.status in _REFUSALS
+                after = answer.headers.get("retry-after")
+                message = f"{url}: HTTP {answer.status}"
+                self._failed(origin, site, RobotsUnavailable(message, refuses=refuses, retry_after=after))
             else:
                 await self._understood(site, answer)
         except NetworkFailed as error:
-            self._failed(origin, site, error.message)
-        except Exception as error:  # noqa: BLE001 - the task boundary: it is told, and the origin left alone
-            self._failed(origin, site, f"{type(error).__name__}: {error}")
+            self._failed(origin, site, RobotsUnavailable(error.message, is_hosts=proxy is None))
+        except Exception as error:  # noqa: BLE001 - the task boundary: it is told to whoever asks
+            self._failed(origin, site, RobotsUnavailable(f"{url}: {type(error).__name__}: {error}", is_hosts=False))
         finally:
             site.asking = None
 
     async def _understood(self, site: _Site, answer: Answered) -> None:
         is_there = 200 <= answer.status < 300 and answer.body
-        file = RobotsFile(answer.body, token=self._config.browser.product_token) if is_there else self._none
+        file = await self._read(answer.body) if is_there else self._none
         delay_s = min(file.crawl_delay_s or 0.0, CRAWL_DELAY_MAX_S)
         if delay_s:
             await self._restrain(site.host, delay_s)
         self._bytes += file.size - (site.file.size if site.file is not None else 0)
-        site.file, site.tries = file, 0
+        site.file = file
         site.due_at = self._clock.now() + FRESH_S
         self._emit(RobotsRead(host=site.host, http_status=answer.status, bytes=file.size, delay_s=delay_s))
         self._forget()
 
-    def _failed(self, origin: str, site: _Site, why: str, *, refusal: Answered | None = None) -> None:
-        self._ahead.pop(origin, None)
-        site.tries += 1
-        site.why = why
-        pause_s = AGAIN_S
-        if site.file is None and self._is_given_up(site):
-            self._emit(HostGivenUp(host=site.host, reason=f"robots.txt: {why}"))
-        elif site.file is None:
-            pause_s = self._pause_s(site.tries, refusal)
-            self._emit(HostDeferred(host=site.host, delay_s=round(pause_s, 3), reason=f"robots.txt: {why}"))
-        site.due_at = self._clock.now() + pause_s
+    async def _read(self, body: bytes) -> RobotsFile:
+        if len(body) <= PARSED_AT_ONCE_MAX:
+            return RobotsFile(body, token=self._token)
+        return await asyncio.to_thread(RobotsFile, body, token=self._token)
 
-    def _pause_s(self, tries: int, refusal: Answered | None) -> float:
-        if refusal is None:
-            return retry_delay_s(self._config.retry, tries)
-        asked = refusal.headers.get("retry-after")
-        asked_s = retry_after_s(asked, now_utc=self._clock.utc()) if asked else None
-        return host_deferral_s(self._config.host, tries, asked_s=asked_s)
+    def _failed(self, origin: str, site: _Site, failure: RobotsUnavailable) -> None:
+        self._ahead.pop(origin, None)
+        site.failed_at = self._clock.now()
+        if site.file is None:
+            site.failure = failure
+        else:
+            site.due_at = site.failed_at + AGAIN_S
 
     def _forget(self) -> None:
-        """Forget the rules used longest ago while there are too many; never that an origin cannot be had."""
-        excess = len(self._sites) - SITES_MAX
-        if excess <= 0 and self._bytes <= BYTES_MAX:
+        """Forget the origins used longest ago while there are too many, or their files are too large."""
+        if len(self._sites) <= SITES_MAX and self._bytes <= BYTES_MAX:
             return
-        for origin, site in list(self._sites.items()):
-            if excess <= 0 and self._bytes <= BYTES_MAX:
+        for origin, site in list(islice(self._sites.items(), _FORGET_MAX)):
+            if len(self._sites) <= SITES_MAX and self._bytes <= BYTES_MAX:
                 return
-            if site.file is not None and site.asking is None and origin not in self._ahead:
+            if site.asking is not None or origin in self._ahead:
+                self._sites.move_to_end(origin)
+            else:
                 del self._sites[origin]
-                self._bytes -= site.file.size
-                excess -= 1
+                self._bytes -= site.file.size if site.file is not None else 0

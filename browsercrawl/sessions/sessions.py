@@ -109,6 +109,15 @@ class Sessions:
         )
         return check if check.is_needed else None
 
+    def proxy_of(self, key: str) -> str | None:
+        """Return the proxy of a session, by its key, with its user name and password; None: it has none of its own.
+
+        Raises:
+            ProxyFailed: the user's function gives none that is one.
+        """
+        session = self.roster.of(key)
+        return self._proxies.of(session.name, own=session.own_proxy) if session is not None else None
+
     async def log_in(self, session: Session, lend: Lend) -> None:
         """Return when a session is logged in, as far as is known; see `Logins.ensure`."""
         await self._logins.ensure(session, lend)

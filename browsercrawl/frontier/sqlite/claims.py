@@ -43,6 +43,7 @@ class Taken(NamedTuple):
     queued_s: float
     politeness_s: float
     delay_s: float
+    reserved: float
     refusals: int
     failures: int
     is_down: bool
@@ -63,6 +64,7 @@ class Taken(NamedTuple):
             queued_s=self.queued_s,
             politeness_s=self.politeness_s,
             delay_s=self.delay_s,
+            reserved=self.reserved,
             refusals=self.refusals,
             failures=self.failures,
             is_down=self.is_down,
@@ -217,8 +219,8 @@ def _take(ledger: Ledger, lane: LaneRow, wish: Wish) -> Taken:
     ledger.settle(slot, now)
     queued_s = max(0.0, now - since - politeness_s)  # sums of floats may miss zero by a hair
     return Taken(
-        slot.host, token, wish.owner, until, attempt, stalls, stored_at, queued_s, politeness_s, delay_s, slot.refusals,
-        slot.failures, slot.trust is Trust.DOWN, memo, body,
+        slot.host, token, wish.owner, until, attempt, stalls, stored_at, queued_s, politeness_s, delay_s, slot.open_at,
+        slot.refusals, slot.failures, slot.trust is Trust.DOWN, memo, body,
     )  # fmt: skip
 
 

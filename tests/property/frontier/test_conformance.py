@@ -7,7 +7,7 @@ equal.
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -323,6 +323,7 @@ class FrontierMachine(RuleBasedStateMachine):
     @rule(data=st.data(), left=_left, links=_batches, host=_updates)
     def complete(self, data: st.DataObject, left: Record, links: list[Request], host: HostUpdate | None) -> None:
         claim, record = self._pick(data)
+        host = self._perhaps_unused(data, claim, host)
         verdicts = self._run(self.store.complete(claim, record=left, links=links, host=host))
         if record is None:
             assert verdicts is None
@@ -345,6 +346,7 @@ class FrontierMachine(RuleBasedStateMachine):
         self, data: st.DataObject, delay_s: float, cost: Cost, memo: str | None, host: HostUpdate | None
     ) -> None:
         claim, record = self._pick(data)
+        host = self._perhaps_unused(data, claim, host)
         done = self._run(self.store.release(claim, delay_s=delay_s, cost=cost, memo=memo, host=host))
         assert done is (record is not None)
         if record is not None:
@@ -353,6 +355,10 @@ class FrontierMachine(RuleBasedStateMachine):
             record.memo = record.memo if memo is None else memo
             self.model.heed(record, host)
             self.model.settle(record, "retrying" if delay_s else "queued", self.model.now + delay_s)
+
+    def _perhaps_unused(self, data: st.DataObject, claim: Claim, host: HostUpdate | None) -> HostUpdate | None:
+        is_unused = host is not None and data.draw(st.sampled_from([False, False, True]))
+        return replace(host, unused=claim.reserved) if is_unused and host is not None else host
 
     @rule(host=st.sampled_from(sorted(RULES)), delay_s=_seconds)
     def defer(self, host: str, delay_s: float) -> None:

@@ -1,7 +1,9 @@
 """A crawl that asks robots.txt: a real server gives it, a fake browser loads the pages."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from browsercrawl import Crawler, CrawlerConfig, Outcome, Result
 from browsercrawl.errors import ErrorKind
 from browsercrawl.testing.fake_browser import FakeLauncher, FakePageScript, Sites
+from browsercrawl.testing.proxy import ForwardProxy
 from browsercrawl.testing.server import Exchange, Server
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ class Site:
 
     def __init__(self) -> None:
         self.status = 200
+        self.failures = 0
         self.agents: list[str] = []
         self._server = Server(self._answer)
         self.root = f"http://127.0.0.1:{self._server.port}"
@@ -37,7 +41,8 @@ class Site:
 
     def _answer(self, exchange: Exchange) -> None:
         self.agents.append(exchange.headers["user-agent"])
-        exchange.respond(RULES, status=self.status, content_type="text/plain")
+        status = 500 if len(self.agents) <= self.failures else self.status
+        exchange.respond(RULES, status=status, content_type="text/plain")
 
 
 @pytest.fixture
@@ -81,15 +86,44 @@ async def test_crawl_fifty_requests_ask_once_and_forbidden_ones_are_skipped(
 
 
 @pytest.mark.parametrize("status", [500, 429])
-async def test_crawl_robots_that_cannot_be_had_fails_the_host_unvisited(
+async def test_crawl_robots_that_cannot_be_had_costs_few_requests_then_the_host_is_given_up(
     site: Site, nothing_left: "Callable[[FakeLauncher], None]", status: int
 ) -> None:
-    """It is asked as often as a page would be tried; then all requests fail with the kind, and none was visited."""
+    """It is asked as often as the host would be tried; then all fail, and none was visited."""
     site.status = status
-    results, _, _ = await crawled(None, [f"{site.root}/{number}" for number in range(20)], nothing_left)
-    assert site.asked == ["/robots.txt"] * 2
-    assert {result.error.kind for result in results if result.error} == {ErrorKind.ROBOTS_UNAVAILABLE}
-    assert {(result.outcome, result.attempts) for result in results} == {(Outcome.FAILED, 0)}
+    pages = [f"{site.root}/{number}" for number in range(50)]
+    results, _, _ = await crawled(None, pages, nothing_left)
+    assert len(site.asked) in {9, 13}  # refusals, failures
+    kinds = Counter(result.error.kind for result in results if result.error)
+    assert kinds.keys() == {ErrorKind.ROBOTS_UNAVAILABLE, ErrorKind.HOST_DOWN}
+    assert kinds[ErrorKind.ROBOTS_UNAVAILABLE] <= 6
+    assert {(result.outcome, result.attempts, result.started_at) for result in results} == {(Outcome.FAILED, 0, None)}
+
+
+async def test_crawl_robots_that_is_away_for_a_while_loses_few_requests(
+    site: Site, nothing_left: "Callable[[FakeLauncher], None]"
+) -> None:
+    """A site whose robots.txt fails five times and then comes is crawled."""
+    site.failures = 5
+    pages = [f"{site.root}/{number}" for number in range(200)]
+    results, _, _ = await crawled(None, pages, nothing_left)
+    assert Counter(result.outcome for result in results)[Outcome.SUCCEEDED] >= 197
+    assert len(site.asked) == 6
+
+
+@pytest.mark.parametrize("output", [False, True])
+async def test_crawl_forbidden_requests_take_none_of_the_hosts_time(
+    site: Site, nothing_left: "Callable[[FakeLauncher], None]", tmp_path: Path, output: bool
+) -> None:
+    """The delay is kept between visits; neither asking robots.txt nor what it forbids costs one."""
+    seeds = [f"{site.root}/private/{number}" for number in range(300)]
+    seeds[150:150] = [f"{site.root}/a", f"{site.root}/b"]
+    run = {"output": str(tmp_path / "run")} if output else {}
+    began = asyncio.get_running_loop().time()
+    results, _, skips = await crawled(None, seeds, nothing_left, host={"robots": True, "delay_s": 2}, **run)
+    assert skips == {"robots": 300}
+    assert sum(result.outcome is Outcome.SUCCEEDED for result in results) == 2
+    assert 2 <= asyncio.get_running_loop().time() - began < 15
 
 
 async def test_crawl_unreachable_robots_does_not_hold_other_hosts(
@@ -120,3 +154,51 @@ async def test_crawl_robots_off_asks_nothing(site: Site, nothing_left: "Callable
     results, _, _ = await crawled(None, [f"{site.root}/private"], nothing_left, host={})
     assert [result.outcome for result in results] == [Outcome.SUCCEEDED]
     assert site.asked == []
+
+
+async def test_crawl_robots_is_asked_the_way_that_pages_go(
+    site: Site, nothing_left: "Callable[[FakeLauncher], None]"
+) -> None:
+    """Through the proxy of the request's session, with its password: nobody learns from where the crawler is run."""
+    with ForwardProxy(username="me", password="secret") as proxy:
+        way = proxy.url.replace("://", "://me:secret@")
+        results, _, _ = await crawled(None, [f"{site.root}/a"], nothing_left, sessions={"proxies": [way]})
+    assert [result.outcome for result in results] == [Outcome.SUCCEEDED]
+    assert [(request.target, request.username) for request in proxy.requests] == [(f"{site.root}/robots.txt", "me")]
+
+
+async def test_crawl_robots_through_a_proxy_that_fails_is_asked_no_other_way(
+    site: Site, nothing_left: "Callable[[FakeLauncher], None]"
+) -> None:
+    """The request fails, the site is not asked directly, and is not given up for it."""
+    dead = {"sessions": {"proxies": ["http://127.0.0.1:1"]}}
+    results, _, _ = await crawled(None, [f"{site.root}/{number}" for number in range(20)], nothing_left, **dead)
+    assert {result.error.kind for result in results if result.error} == {ErrorKind.ROBOTS_UNAVAILABLE}
+    assert site.asked == []
+
+
+async def test_crawl_hosts_of_a_domain_do_not_wait_for_each_others_robots(
+    nothing_left: "Callable[[FakeLauncher], None]",
+) -> None:
+    """With one pace for a whole domain, a host whose robots.txt hangs holds no other back."""
+    done = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"//slow.site.com/" in await reader.readuntil(b"\r\n\r\n"):
+            await done.wait()
+        writer.write(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        browser = {"proxy": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"}
+        config = CrawlerConfig.load({"concurrency": 4, "browser": browser, "host": {"robots": True, "by": "domain"}})
+        launcher, ended = FakeLauncher(None), list[str]()
+        seeds = ["http://slow.site.com/", *(f"http://quick.site.com/{number}" for number in range(30))]
+        async with Crawler(config, launch=launcher) as crawler, crawler.stream(seeds) as stream:
+            async for result in stream:
+                ended.append(result.url)
+                if len(ended) == 30:
+                    done.set()
+    assert ended[-1] == "http://slow.site.com/"
+    assert len(ended) == 31
+    nothing_left(launcher)

@@ -14,6 +14,7 @@ from browsercrawl.frontier import (
     Cost,
     Frontier,
     FrontierCounts,
+    HostUpdate,
     MemoryFrontier,
     Record,
     RulesOf,
@@ -119,6 +120,33 @@ async def test_frontier_restrained_slot_keeps_the_longer_delay_until_the_end(clo
     await frontier.schedule([_request("a", 2), _request("a", 3)])
     assert [claim.delay_s for claim in await _claim(frontier, 2)] == [5.0]
     assert await frontier.ready_in() == 5.0
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_frontier_claim_that_came_to_no_visit_gives_its_delay_back(
+    clock: VirtualClock, make: Make, ends: bool
+) -> None:
+    """The next one goes at once; what else holds the slot back, and what earlier claims reserved, stays."""
+    frontier = await make(SLOW)
+    await frontier.schedule([_request("a", number) for number in range(5)])
+    await frontier.complete((await _claim(frontier))[0], record=DONE)
+    await clock.advance(1.0)
+    (claim,) = await _claim(frontier)
+    assert await frontier.ready_in() == 1.0
+    unused = HostUpdate(unused=claim.reserved)
+    if ends:
+        await frontier.complete(claim, record=DONE, host=unused)
+    else:
+        await frontier.release(claim, cost=Cost.NOTHING, host=unused)
+    assert await frontier.ready_in() == 0.0
+    (claim,) = await _claim(frontier)
+    await frontier.defer("a.test:80", 7.0)
+    await frontier.release(claim, cost=Cost.NOTHING, host=HostUpdate(unused=claim.reserved))
+    assert await frontier.ready_in() == 7.0
+    await clock.advance(7.0)
+    (claim,) = await _claim(frontier)
+    await frontier.release(claim, cost=Cost.NOTHING, host=HostUpdate(unused=claim.reserved, defer_s=0.25))
+    assert await frontier.ready_in() == 0.25
 
 
 async def test_frontier_slow_host_with_ten_thousand_requests_delays_no_other(clock: VirtualClock, make: Make) -> None:

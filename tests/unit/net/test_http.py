@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from browsercrawl.errors import ConfigError, NetworkFailed
+from browsercrawl.errors import NetworkFailed
 from browsercrawl.net import HttpClient
 from browsercrawl.testing.server import Exchange, Server
 
@@ -51,7 +51,6 @@ async def site() -> AsyncIterator[tuple[HttpClient, str]]:
     server = Server(answer)
     client = HttpClient(user_agent="browsercrawl/1 (+a@b.test)", bytes_max=BYTES_MAX, limit_s=0.5)
     yield client, f"http://127.0.0.1:{server.port}"
-    await client.close()
     server.stop()
 
 
@@ -107,7 +106,26 @@ async def test_get_keeps_no_cookies(site: tuple[HttpClient, str]) -> None:
     assert (await client.get(f"{root}/cookie")).body == b"none"
 
 
-def test_client_socks_proxy_is_refused() -> None:
-    """It says so at once, and what to do."""
-    with pytest.raises(ConfigError, match="socks5"):
-        HttpClient(user_agent="a", bytes_max=1, limit_s=1, proxy="socks5://127.0.0.1:1")
+async def test_get_through_socks_says_that_it_cannot(site: tuple[HttpClient, str]) -> None:
+    """No way is taken but the one that was asked for."""
+    with pytest.raises(NetworkFailed, match="socks5"):
+        await site[0].get(site[1], "socks5://127.0.0.1:1")
+
+
+async def test_get_through_a_dead_proxy_fails(site: tuple[HttpClient, str]) -> None:
+    """It is not fetched past the proxy."""
+    with pytest.raises(NetworkFailed):
+        await site[0].get(f"{site[1]}/agent", "http://me:pw@127.0.0.1:1")
+
+
+async def test_get_sends_any_user_agent() -> None:
+    """Also one that is not ASCII; one that is no header fails, and breaks into no other header."""
+    server = Server(lambda exchange: exchange.respond(exchange.headers["user-agent"]))
+    root = f"http://127.0.0.1:{server.port}"
+    try:
+        client = HttpClient(user_agent="caf\u00e9", bytes_max=BYTES_MAX, limit_s=5)
+        assert (await client.get(root)).body.startswith(b"caf")
+        with pytest.raises(NetworkFailed):
+            await HttpClient(user_agent="a\r\nX: y", bytes_max=BYTES_MAX, limit_s=5).get(root)
+    finally:
+        server.stop()

@@ -3,15 +3,16 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 
 import pytest
 
-from browsercrawl import CrawlerConfig
 from browsercrawl.errors import NetworkFailed, RobotsUnavailable
-from browsercrawl.events import Event, HostDeferred, HostGivenUp, RobotsRead
+from browsercrawl.events import Event, RobotsRead
 from browsercrawl.politeness import Robots
-from browsercrawl.politeness.robots import AGAIN_S, AHEAD_MAX, CRAWL_DELAY_MAX_S, FRESH_S
+from browsercrawl.politeness.robots import AGAIN_S, AHEAD_MAX, CRAWL_DELAY_MAX_S, FAILURE_S, FRESH_S
 from browsercrawl.testing.virtual_clock import VirtualClock
 
 RULES = b"User-agent: *\nDisallow: /private\nCrawl-delay: 5"
@@ -35,20 +36,24 @@ class World:
         self.clock = VirtualClock(autojump=True)
         self.answer = Answer(body=RULES)
         self.asked: Counter[str] = Counter()
+        self.ways: list[str | None] = []
         self.delays: dict[str, float] = {}
         self.events: list[Event] = []
         self.robots = Robots(
             self.fetch,
-            config=CrawlerConfig.load({"retry": {"retries": 2}}),
+            token="browsercrawl",
             clock=self.clock,
             emit=self.events.append,
             restrain=self.restrain,
         )
 
-    async def fetch(self, url: str) -> Answer:
+    async def fetch(self, url: str, proxy: str | None) -> Answer:
         """Answer."""
         self.asked[url] += 1
+        self.ways.append(proxy)
         answer = self.answer
+        if answer.wait_s == inf:
+            await asyncio.Event().wait()
         if answer.wait_s:
             await self.clock.sleep(answer.wait_s)
         if not answer.status:
@@ -112,40 +117,62 @@ async def test_robots_answer_without_rules_allows_all(world: World, status: int)
     assert world.asked.total() == 1
 
 
-@pytest.mark.parametrize(
-    ("status", "least_s", "most_s"), [(500, 180, 200), (503, 180, 200), (429, 180, 200), (0, 1, 4)]
-)
-async def test_robots_without_an_answer_is_asked_three_times_then_given_up(
-    world: World, status: int, least_s: float, most_s: float
+@pytest.mark.parametrize(("status", "refuses"), [(500, False), (502, False), (503, True), (429, True), (0, False)])
+async def test_robots_without_an_answer_is_told_to_one_and_the_next_asks_anew(
+    world: World, status: int, refuses: bool
 ) -> None:
-    """As often as a page would be tried, with growing pauses; then its requests fail, and the kind says why."""
-    world.answer = Answer(status=status)
-    began = world.clock.now()
-    with pytest.raises(RobotsUnavailable, match="3 times in a row"):
-        await world.settled()
-    assert world.asked.total() == 3
-    assert least_s <= world.clock.now() - began <= most_s
-    assert [type(event) for event in world.events] == [HostDeferred, HostDeferred, HostGivenUp]
-
-
-async def test_robots_pause_that_is_asked_for_is_kept(world: World) -> None:
-    """Retry-After is granted."""
-    world.answer = Answer(status=503, headers={"retry-after": "700"})
-    with pytest.raises(RobotsUnavailable):
-        await world.settled()
-    assert [event.delay_s for event in world.events if isinstance(event, HostDeferred)] == [700.0, 700.0]
-
-
-async def test_robots_given_up_is_asked_again_after_an_hour(world: World) -> None:
-    """A site that has come back is visited again."""
-    world.answer = Answer(status=500)
-    with pytest.raises(RobotsUnavailable):
-        await world.settled()
+    """A failure costs one request's attempt, and says whether the host asks for a pause."""
+    world.answer = Answer(status=status, headers={"retry-after": "700"})
+    for tries in (1, 2):
+        with pytest.raises(RobotsUnavailable) as failed:
+            await world.settled()
+        assert (failed.value.refuses, failed.value.is_hosts) == (refuses, True)
+        assert failed.value.retry_after == ("700" if status else None)
+        assert world.asked.total() == tries
     world.answer = Answer(body=RULES)
-    with pytest.raises(RobotsUnavailable):
-        world.robots.leave(URL)
-    await world.clock.sleep(AGAIN_S)
+    assert not await world.settled(f"{URL}private")
+
+
+async def test_robots_failure_that_nobody_came_for_is_not_told_later(world: World) -> None:
+    """After a while it says nothing any more: the origin is asked."""
+    world.answer = Answer(status=500)
+    world.robots.leave(URL)
+    await world.clock.sleep(FAILURE_S + 1)
+    world.answer = Answer(body=RULES)
     assert await world.settled()
+
+
+async def test_robots_through_a_proxy_that_fails_is_not_the_hosts_failure(world: World) -> None:
+    """It is asked the way that the session's pages go, and what fails there is not held against the host."""
+    world.answer = Answer(status=0)
+    assert world.robots.leave(URL, proxy="http://p.test:1").wait_s is not None
+    await world.clock.sleep(0.1)
+    with pytest.raises(RobotsUnavailable) as failed:
+        world.robots.leave(URL, proxy="http://p.test:1")
+    assert not failed.value.is_hosts
+    assert world.ways == ["http://p.test:1"]
+
+
+async def test_robots_of_a_redirects_target_is_waited_for_within_a_limit(world: World) -> None:
+    """The answer, or that there is none in time; one that failed a moment ago is not asked again for the next page."""
+    assert await world.robots.wait_leave(f"{URL}private", limit_s=5) is False
+    world.answer.wait_s = inf
+    assert await world.robots.wait_leave("http://slow.test/", limit_s=0.01) is None
+    world.answer = Answer(status=500)
+    for _ in range(10):
+        assert await world.robots.wait_leave("http://ill.test/", limit_s=5) is None
+    assert world.asked["http://ill.test/robots.txt"] == 1
+
+
+async def test_robots_remembers_no_more_sites_than_it_may(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, answered or not, what is kept of them is bounded."""
+    monkeypatch.setattr("browsercrawl.politeness.robots.SITES_MAX", 300)
+    for number in range(2_000):
+        world.answer = Answer(status=500) if number % 2 else Answer(body=RULES)
+        with suppress(RobotsUnavailable):
+            await world.settled(f"http://h{number}.test/")
+    assert len(world.robots._sites) <= 301
+    assert world.robots._bytes <= 301 * len(RULES)
 
 
 async def test_robots_answer_a_day_old_holds_until_the_next_is_there(world: World) -> None:
@@ -183,7 +210,7 @@ async def test_robots_sitemaps_are_told(world: World) -> None:
 
 async def test_robots_closed_while_asking_leaves_nothing(world: World) -> None:
     """What is under way ends with it."""
-    world.answer.wait_s = 1e9
+    world.answer.wait_s = inf
     world.robots.leave(URL)
     await world.robots.close()
     assert {task for task in asyncio.all_tasks() if task.get_name().startswith("robots")} == set()
