@@ -44,7 +44,7 @@ class Resolver:
             async with asyncio.timeout(LOOKUP_LIMIT_S):
                 return await asyncio.shield(looking)
         except UnicodeError as error:  # a name that no resolver takes
-            raise OSError(f"no name: {error}") from None
+            raise socket.gaierror(socket.EAI_NONAME, f"no name: {error}") from None
 
     def close(self) -> None:
         """Start no further lookup. Those that are going on end by themselves, within the system's own limits."""
