@@ -1,7 +1,9 @@
 """A result: what became of a request. One per request, whatever happens."""
 
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import BinaryIO
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -35,6 +37,8 @@ class SkipReason(StrEnum):
     ROBOTS = "robots"
     """The site's robots.txt forbids it, or the address that it redirects to."""
     HANDLER = "handler"
+    GUARD = "guard"
+    """The network guard refuses where it leads."""
     SESSION_DOMAIN = "session_domain"
     """Its session is bound to other hosts."""
 
@@ -80,9 +84,30 @@ class Artifact(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(description="What it is: html, text, screenshot, or the name the handler gave.")
+    name: str = Field(description="What it is: html, text, screenshot, download-1, or the name the handler gave.")
     path: str = Field(description="Relative to the run directory.")
     bytes: int = Field(ge=0, description="Size of the file.")
+    source: str | None = Field(default=None, description="Of a download: its address, without query.")
+    content_type: str | None = Field(default=None, description="Of a download: as the server says; None: unknown.")
+    sha256: str | None = Field(default=None, description="Of a download: 64 hexadecimal digits.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadedFile:
+    """What a visit has downloaded. Whoever gets it closes its file; it has no name on the disk any more.
+
+    Attributes:
+        number: counts those of a visit, from 1.
+        name: as the site wishes: any text.
+        url: where it comes from.
+        content_type: without parameters, lower case; None when the server's answer is not known.
+    """
+
+    number: int
+    name: str
+    url: str
+    content_type: str | None
+    file: BinaryIO = field(repr=False)
 
 
 class ResultFields(BaseModel):

@@ -28,6 +28,7 @@ from browsercrawl.errors import (
 from browsercrawl.urls import shown
 
 if TYPE_CHECKING:
+    from browsercrawl.browser.download_limit import DownloadLimit
     from browsercrawl.browser.force import Kills
     from browsercrawl.browser.renderers import Renderers
 
@@ -164,6 +165,7 @@ class Link:
         renderers: the browser's renderers, their sizes and whose they are.
         kills: which of them were killed on purpose.
         process_per_site: all pages of a site share one renderer.
+        downloads: what may be downloaded.
     """
 
     calls: Calls
@@ -171,3 +173,4 @@ class Link:
     renderers: "Renderers"
     kills: "Kills"
     process_per_site: bool
+    downloads: "DownloadLimit"

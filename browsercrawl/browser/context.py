@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from playwright.async_api import BrowserContext, CDPSession, Dialog, Page
+from playwright.async_api import BrowserContext, CDPSession, Dialog, Download, Page
 from playwright.async_api import Error as PlaywrightError
 
 from browsercrawl.browser.calls import Link, summary, translate
+from browsercrawl.browser.downloads import discard
 from browsercrawl.browser.page import PlaywrightPage
 from browsercrawl.browser.reuse import cleaning_script
 from browsercrawl.browser.tracking import watch
@@ -22,6 +23,7 @@ from browsercrawl.errors import (
     InternalError,
     NetworkFailed,
 )
+from browsercrawl.ports import ContextOptions
 from browsercrawl.urls import shown
 
 T = TypeVar("T")
@@ -51,10 +53,11 @@ class PlaywrightContext:
         closing: its closing was asked for and has not ended yet.
     """
 
-    def __init__(self, raw: BrowserContext, link: Link, *, keep_tab_storage: bool) -> None:
+    def __init__(self, raw: BrowserContext, link: Link, *, options: ContextOptions) -> None:
         self._raw = raw
         self._link = link
-        self.keep_tab_storage = keep_tab_storage
+        self._download_bytes_max = options.download_bytes_max
+        self.keep_tab_storage = options.keep_tab_storage
         self.token = secrets.token_hex(16)
         self._cleaner: asyncio.Task[None] | None = None
         self._marks: set[str] = set()
@@ -72,6 +75,8 @@ class PlaywrightContext:
         raw.on("page", self._on_page)
         raw.on("dialog", self._on_dialog)
         raw.on("close", self._on_close)
+        if options.download_bytes_max is not None:
+            raw.on("download", self._on_download)
         watch(raw, self._note)
         watch(raw.clock, self._note)
 
@@ -152,6 +157,10 @@ class PlaywrightContext:
         asked = (session.send("Target.getTargetInfo"), session.send("Performance.enable"))
         answers = await asyncio.gather(*(self._link.calls.run(each, limit_s=limit_s) for each in asked))
         target: dict[str, str] = answers[0]["targetInfo"]
+        if self.id is None and self._download_bytes_max is not None:  # before: nobody knew its id
+            await self._link.downloads.allow(
+                target["browserContextId"], bytes_max=self._download_bytes_max, limit_s=limit_s
+            )
         self.id = target["browserContextId"]
         return PlaywrightPage(raw, session, context=self, link=self._link, target=target["targetId"])
 
@@ -269,6 +278,7 @@ class PlaywrightContext:
 
     def _on_close(self, _: BrowserContext) -> None:
         self._closed = True
+        self._link.downloads.forget(self.id)
         for page in self._pages.values():
             page.rest.stop()
         self.wake()
@@ -304,6 +314,22 @@ class PlaywrightContext:
             page = self._pages[opener]
             return {page} if page.visiting else set()
         return {page for page in self._pages.values() if page.visiting}
+
+    def _on_download(self, download: Download) -> None:
+        if download.page in self._pages or download.page in self._extras:
+            self._take(download, download.page)
+        else:  # a popup that has just opened
+            self.spawn(self._take_from_popup(download))
+
+    async def _take_from_popup(self, download: Download) -> None:
+        self._take(download, await download.page.opener())
+
+    def _take(self, download: Download, page: Page | None) -> None:
+        owners = self._owners(page)
+        if len(owners) == 1:
+            owners.pop().files.take(download)
+        else:  # the visit it belongs to is over, or not known
+            discard(self, download)
 
     def _on_dialog(self, dialog: Dialog) -> None:
         for page in self._owners(dialog.page):

@@ -36,6 +36,7 @@ class Driver:
     Attributes:
         calls: all calls through this driver.
         folder: path of the temporary folder of driver and browser.
+        downloads: where in it the browser puts what it downloads; made by Playwright.
         playwright: the API object, once started.
         browser_pid: of the browser, once known.
 
@@ -51,6 +52,7 @@ class Driver:
             reason = error.strerror or error
             raise LaunchFailed(f"no temporary folder can be made: {reason}; make room, or set TMPDIR") from error
         self.folder = self._folder.path
+        self.downloads = self.folder / "downloads"
         self._guardian = Guardian(self.folder)
         self._process: psutil.Process | None = None  # by which the driver is told from who gets its number later
         self._group: Group | None = None

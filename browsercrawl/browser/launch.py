@@ -14,9 +14,11 @@ from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 from browsercrawl.browser.audit import Auditor
+from browsercrawl.browser.blocking import Blocking
 from browsercrawl.browser.calls import Calls, Link, is_closed_error, summary, translate
 from browsercrawl.browser.context import PlaywrightContext
 from browsercrawl.browser.discovery import BrowserBinary, find_browser
+from browsercrawl.browser.download_limit import DownloadLimit
 from browsercrawl.browser.driver import Driver, refuse_unsupported
 from browsercrawl.browser.force import Kills
 from browsercrawl.browser.processes import ExitWatch, raise_file_limit
@@ -28,7 +30,6 @@ from browsercrawl.events import Emit, SandboxUnavailable
 from browsercrawl.ports import Audit, BrowserFacts, BrowserPort, ContextOptions, LaunchBrowser
 
 _CLOSED = "closed"
-_BLOCKED_TYPES = {"image": "Image", "font": "Font", "media": "Media", "stylesheet": "Stylesheet"}
 _OWNED_OPTIONS = frozenset(
     {
         "artifacts_dir",
@@ -46,12 +47,15 @@ _OWNED_OPTIONS = frozenset(
         "traces_dir",
     }
 )
-_ANSWER_LIMIT_S = 5.0
 _EXIT_CODE = re.compile(r"exitCode=\w+, signal=\w+")
 
 
 class PlaywrightBrowser:
-    """A browser process with a driver of its own; see `ports.BrowserPort`."""
+    """A browser process with a driver of its own; see `ports.BrowserPort`.
+
+    Attributes:
+        guarded: its contexts' proxies are our own, and refuse what is blocked.
+    """
 
     def __init__(self, driver: Driver, raw: Browser, *, config: BrowserConfig, facts: BrowserFacts) -> None:
         self._driver = driver
@@ -62,11 +66,13 @@ class PlaywrightBrowser:
         self._lost_event = asyncio.Event()
         self._ending: asyncio.Task[bool] | None = None
         self._contexts: set[PlaywrightContext] = set()
-        self._answers: set[asyncio.Task[bool]] = set()
+        self._blocking: Blocking | None = None
         self._opening = 0
         self._link: Link | None = None
+        self._downloads: DownloadLimit | None = None
         self._auditor: Auditor | None = None
         self._user_agent = config.user_agent
+        self.guarded = False
         raw.on("disconnected", self._on_disconnected)
         self._watches = [
             ExitWatch(pid, partial(self._set_lost, f"the {who} process died"))
@@ -79,27 +85,16 @@ class PlaywrightBrowser:
         calls = self._driver.calls
         renderers = Renderers(session, calls)
         per_site = self._config.process_per_site
-        self._link = Link(calls, self._gone, renderers, kills=Kills(), process_per_site=per_site)
+        self._downloads = DownloadLimit(session, calls, folder=self._driver.downloads)
+        self._link = Link(
+            calls, self._gone, renderers, kills=Kills(), process_per_site=per_site, downloads=self._downloads
+        )
         self._auditor = Auditor(session, self._link, driver_pid=self._driver.pid)
         if self._config.contact is not None and self._user_agent is None:
             version = await calls.run(session.send("Browser.getVersion"), limit_s=limit_s)
             self._user_agent = f"{version['userAgent']} {self._config.identification}"
-        if self._config.block:
-            # Not `route`: it pauses every request and turns the HTTP cache off. This pauses the blocked types only.
-            session.on("Fetch.requestPaused", lambda event: self._block(session, event["requestId"]))
-            patterns = [
-                {"urlPattern": "*", "resourceType": _BLOCKED_TYPES[name]} for name in sorted(self._config.block)
-            ]
-            await calls.run(session.send("Fetch.enable", {"patterns": patterns}), limit_s=limit_s)
-
-    def _block(self, session: CDPSession, request_id: str) -> None:
-        """Refuse a paused request. It must be answered, or the page waits for it for ever."""
-        params = {"requestId": request_id, "errorReason": "BlockedByClient"}
-        answer = asyncio.create_task(
-            self._driver.calls.settled(session.send("Fetch.failRequest", params), limit_s=_ANSWER_LIMIT_S)
-        )
-        self._answers.add(answer)
-        answer.add_done_callback(self._answers.discard)
+        self._blocking = Blocking(session, calls, config=self._config)
+        await self._blocking.start(limit_s=limit_s)
 
     @property
     def facts(self) -> BrowserFacts:
@@ -135,13 +130,20 @@ class PlaywrightBrowser:
     async def new_context(self, options: ContextOptions, *, limit_s: float) -> PlaywrightContext:
         """Open a context."""
         assert self._link is not None  # prepare() is part of every launch
+        assert self._blocking is not None
         if self._lost is not None:
             raise BrowserCrashed(f"the browser is gone: {self._lost}")
-        chosen: dict[str, Any] = {"accept_downloads": False, **self._config.context_options, **options.extra}
+        chosen: dict[str, Any] = {
+            "accept_downloads": options.download_bytes_max is not None,
+            **self._config.context_options,
+            **options.extra,
+        }
         if self._user_agent is not None:
             chosen.setdefault("user_agent", self._user_agent)
         self._opening += 1
         try:
+            if chosen.get("proxy") and not self.guarded:
+                await self._blocking.behind_proxy(limit_s=limit_s)
             raw = await self._driver.calls.run(self._raw.new_context(**chosen), limit_s=limit_s)
         except (TimeoutError, PlaywrightTimeout) as error:
             raise translate(error, "opening a context", gone=self._gone) from error
@@ -153,7 +155,7 @@ class PlaywrightBrowser:
         finally:
             self._opening -= 1
         self._contexts = {known for known in self._contexts if not known.closed}
-        context = PlaywrightContext(raw, self._link, keep_tab_storage=options.keep_tab_storage)
+        context = PlaywrightContext(raw, self._link, options=options)
         self._contexts.add(context)
         return context
 
@@ -220,30 +222,37 @@ class PlaywrightBrowser:
         gone = await self._driver.kill()
         for context in tuple(self._contexts):
             await context.close(limit_s=0)
-        if self._answers:
-            await asyncio.wait(set(self._answers), timeout=_ANSWER_LIMIT_S)
+        if self._downloads is not None:
+            await self._downloads.close()
+        if self._blocking is not None:
+            await self._blocking.close()
         return gone
 
 
-def launcher(config: BrowserConfig, emit: Emit, *, memory_bytes: int | None = None) -> LaunchBrowser:
+def launcher(
+    config: BrowserConfig, emit: Emit, *, memory_bytes: int | None = None, guarded: bool = False
+) -> LaunchBrowser:
     """Return what launches a browser of this configuration, again and again.
 
     Args:
         config: which browser, and how.
         emit: takes `SandboxUnavailable`.
         memory_bytes: what may be used here, if that is less than the machine has.
+        guarded: contexts may get a proxy of their own, which refuses what is blocked.
     """
 
     async def launch() -> BrowserPort:
-        return await _launch(config, emit, memory_bytes=memory_bytes)
+        browser = await _launch(config, emit, memory_bytes=memory_bytes, guarded=guarded)
+        browser.guarded = guarded
+        return browser
 
     return launch
 
 
-async def _launch(config: BrowserConfig, emit: Emit, *, memory_bytes: int | None) -> PlaywrightBrowser:
+async def _launch(config: BrowserConfig, emit: Emit, *, memory_bytes: int | None, guarded: bool) -> PlaywrightBrowser:
     refuse_unsupported()
     raise_file_limit()
-    line = command_line(config, memory_bytes=memory_bytes)
+    line = command_line(config, memory_bytes=memory_bytes, guarded=guarded)
     binary = find_browser(config)
     deadline = time.monotonic() + config.launch_limit_s
     why_not = _why_no_sandbox(config)
@@ -297,6 +306,7 @@ async def _start_with(
 
     playwright = await driver.start(limit_s=left_s())
     options["timeout"] = 1000 * left_s()
+    options["downloads_path"] = driver.downloads
     raw = await driver.calls.run(playwright.chromium.launch(**options), limit_s=left_s())
     session = await driver.calls.run(raw.new_browser_cdp_session(), limit_s=left_s())
     pid = await _browser_pid(session, driver.calls, limit_s=left_s())

@@ -12,8 +12,9 @@ from playwright.async_api import CDPSession, Frame, Page, Response
 from playwright.async_api import Error as PlaywrightError
 
 from browsercrawl.browser import contents, force, reuse
-from browsercrawl.browser.arrival import count_document, navigation_of
 from browsercrawl.browser.calls import Link, is_crash, net_error, summary, translate
+from browsercrawl.browser.downloads import Downloads
+from browsercrawl.browser.responses import count_document, last_response, navigation_of, without_fragment
 from browsercrawl.browser.tracking import watch
 from browsercrawl.errors import (
     BrowsercrawlError,
@@ -27,6 +28,7 @@ from browsercrawl.errors import (
 )
 from browsercrawl.ports import Cleaning, Glance, LocalStorage, Navigation, Snapshot
 from browsercrawl.request import Capture, WaitUntil
+from browsercrawl.result import DownloadedFile
 from browsercrawl.urls import shown
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ class PlaywrightPage:
         self._crossed = False
         self._hears_ready = False
         self.rest = reuse.Rest(self)
+        self.files = Downloads(self)
         # These events come from the driver in any case; `request` and `response` would have to be asked for.
         raw.on("framenavigated", self._on_navigated)
         raw.on("load", self._on_load)
@@ -192,11 +195,11 @@ class PlaywrightPage:
         if wait_until == "domcontentloaded" and not self._hears_ready:  # each event delivered costs
             self._hears_ready = True
             Page.on(self._raw, "domcontentloaded", self._on_ready)  # the class's own: called on the object it is noted
-        left = _without_fragment(self._raw.url)
+        left = without_fragment(self._raw.url)
         response = await self._commit(url, limit_s)
         if isinstance(response, Navigation):
             return response
-        self.state.left = None if left == _without_fragment(url) else left
+        self.state.left = None if left == without_fragment(url) else left
         # `history.back()` would bring another visit's page into this one's result. The browser may hear of the commit
         # later than we do, or the page be quicker: `check_address` is for those.
         reset = partial(self.session.send, "Page.resetNavigationHistory")
@@ -239,13 +242,13 @@ class PlaywrightPage:
     async def _was_crossed(self, url: str, error: PlaywrightError) -> bool:
         """Tell whether the document that was there before navigated just then: aborted, and never answered."""
         is_aborted = net_error(error) == "ERR_ABORTED" and not self.state.stopped
-        return is_aborted and self._occupied and await self._last_response(url) is None
+        return is_aborted and self._occupied and await last_response(self, url) is None
 
     async def _prepare(self, url: str, deadline: float) -> None:
         if self.state.parked:
             return
         base, fragment, _ = url.partition("#")
-        scrolls = bool(fragment) and base == _without_fragment(self._raw.url)  # nothing would be loaded
+        scrolls = bool(fragment) and base == without_fragment(self._raw.url)  # nothing would be loaded
         if not scrolls and not reuse.needs_new_mark(self.state):
             return
         parked = False
@@ -288,9 +291,11 @@ class PlaywrightPage:
             translated = self.gone() or ended
         if code is None or not isinstance(translated, NetworkFailed):
             self.state.failed = summary(error)
+            if isinstance(translated, DownloadRefused) and self.files.wanted:
+                return await self.files.arrived(url)
             raise translated from error
         self.state.failed = code
-        response = await self._last_response(url)
+        response = await last_response(self, url)
         status = None if response is None else response.status
         if code == "ERR_INVALID_AUTH_CREDENTIALS":
             status = status or 401
@@ -319,10 +324,10 @@ class PlaywrightPage:
     async def _navigation(self, response: Response | None, *, loaded: bool) -> Navigation:
         url = self._raw.url
         await self.check_address(url)
-        if response is None or _without_fragment(url) != _without_fragment(response.url):
+        if response is None or without_fragment(url) != without_fragment(response.url):
             # The document redirected by script or meta refresh: its successor's response is the one that counts.
-            last = await self._last_response(None)
-            if last is not None and (response is None or _without_fragment(last.url) == _without_fragment(url)):
+            last = await last_response(self, None)
+            if last is not None and (response is None or without_fragment(last.url) == without_fragment(url)):
                 response = last
         return navigation_of(url, response, status=None if response is None else response.status, loaded=loaded)
 
@@ -336,7 +341,7 @@ class PlaywrightPage:
         if url.startswith("chrome-error:"):
             self.state.failed = "ERR_FAILED"
             raise NetworkFailed("the page went on to an address that could not be reached", code="ERR_FAILED")
-        if self.state.left != _without_fragment(url):
+        if self.state.left != without_fragment(url):
             return
         how = ""
         with contextlib.suppress(TimeoutError, PlaywrightError):
@@ -344,21 +349,6 @@ class PlaywrightPage:
         if how not in {"navigate", "reload"}:  # else it came here by a redirect of its own
             self.state.failed = "it went back"
             raise ContextBroken("the page went back to what its tab showed before")
-
-    async def _last_response(self, url: str | None) -> Response | None:
-        """Ask the driver for the last main document's response; with `url`, only if the navigation to it got one."""
-        try:
-            requests = await self.link.calls.run(self._raw.requests(), limit_s=_STALL_LIMIT_S)
-        except (TimeoutError, PlaywrightError):
-            return None
-        for request in reversed(requests):
-            if request.is_navigation_request() and request.frame is self._main_frame:
-                first = request
-                while first.redirected_from is not None:
-                    first = first.redirected_from
-                matches = url is None or _without_fragment(first.url) == _without_fragment(url)
-                return request.existing_response if matches else None
-        return None
 
     # -- looking at the page
 
@@ -413,6 +403,10 @@ class PlaywrightPage:
         """Return the page with its resources in one file."""
         return await contents.mhtml(self, bytes_max=bytes_max, limit_s=limit_s)
 
+    async def downloads(self, *, limit_s: float) -> tuple[DownloadedFile, ...]:
+        """Return what the visit has downloaded."""
+        return await self.files.collect(limit_s=limit_s)
+
     # -- force and script
 
     async def interrupt(self, *, limit_s: float) -> bool:
@@ -456,9 +450,10 @@ class PlaywrightPage:
 
     # -- the bracket around a visit
 
-    async def begin(self) -> None:
+    async def begin(self, *, downloads: bool = False) -> None:
         """Ready the counters for a visit."""
         await self.rest.end()
+        self.files.begin(wanted=downloads)
         self._popups = self._dialogs = 0
         self.state.committed = self.state.pending = False
         self.state.failed = None
@@ -469,6 +464,7 @@ class PlaywrightPage:
     async def recondition(self, cleaning: Cleaning, *, growth_bytes_max: int, limit_s: float) -> str | None:
         """Close what the visit opened and ready the page for the next visit."""
         self.state.marked_at = None
+        self.files.drop()
         try:
             why = await reuse.recondition(self, cleaning, growth_bytes_max=growth_bytes_max, limit_s=limit_s)
         finally:
@@ -481,15 +477,12 @@ class PlaywrightPage:
         """Close the page and its popups."""
         self.state.visiting = False
         self.rest.stop()
+        self.files.drop()
         calls = self.link.calls
         extras, closed = await asyncio.gather(
             self.context.close_extras(self, limit_s=limit_s), calls.settled(self._raw.close(), limit_s=limit_s)
         )
         return extras and (closed or self._raw.is_closed() or self.context.closed)
-
-
-def _without_fragment(url: str) -> str:
-    return url.partition("#")[0]
 
 
 __all__ = ["PlaywrightPage"]

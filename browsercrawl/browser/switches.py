@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from browsercrawl.browser.blocking import resolver_rules
 from browsercrawl.browser.discovery import driver_folder
 from browsercrawl.config import BrowserConfig
 from browsercrawl.errors import ConfigError, LaunchFailed
@@ -40,6 +41,7 @@ _MERGED = {"--disable-features": ",", "--enable-features": ",", "--blink-setting
 _OWNED = frozenset(
     {
         "--disable-dev-shm-usage",
+        "--disable-quic",
         "--force-webrtc-ip-handling-policy",
         "--headless",
         "--host-resolver-rules",
@@ -73,13 +75,14 @@ class CommandLine:
     ignored: tuple[str, ...]
 
 
-def command_line(config: BrowserConfig, *, memory_bytes: int | None = None) -> CommandLine:
+def command_line(config: BrowserConfig, *, memory_bytes: int | None = None, guarded: bool = False) -> CommandLine:
     """Merge Playwright's switches, ours and the user's.
 
     Args:
         config: `launch_options` may hold `args` and a list of `ignore_default_args`.
         memory_bytes: what the browser and all else beside it may use, which Chromium does not see: it looks at the
             machine. None: it is right.
+        guarded: contexts may get a proxy of their own.
 
     Raises:
         ConfigError: a switch of the user's is one that the engine sets, or no switch at all.
@@ -115,9 +118,11 @@ def command_line(config: BrowserConfig, *, memory_bytes: int | None = None) -> C
     wanted.update({name: _MERGED[name].join(parts) for name, parts in values.items()})
     renderers = min(max(memory_bytes // _RENDERER_BYTES, _RENDERERS_MIN), _RENDERERS_MAX)
     wanted["--renderer-process-limit"] = str(renderers)
-    wanted["--force-webrtc-ip-handling-policy"] = "disable_non_proxied_udp" if config.proxy else "default"
-    if not config.proxy:
-        del wanted["--force-webrtc-ip-handling-policy"]
+    if config.proxy or guarded:  # what goes by UDP goes by no proxy: not to the network either
+        wanted["--force-webrtc-ip-handling-policy"] = "disable_non_proxied_udp"
+        wanted["--disable-quic"] = None
+    if (rules := resolver_rules(config)) is not None:
+        wanted["--host-resolver-rules"] = rules
     if config.process_per_site:
         wanted["--process-per-site"] = None
     args = [name if value is None else f"{name}={value}" for name, value in wanted.items()]

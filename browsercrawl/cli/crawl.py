@@ -13,10 +13,11 @@ from browsercrawl.cli.foreground import Reporting
 from browsercrawl.cli.running import start_job
 from browsercrawl.config import Saved, duration_s, size_bytes
 from browsercrawl.config.job import JobFile, literal
-from browsercrawl.config.job_values import Failures, Number
+from browsercrawl.config.job_values import Failures, Host, Number, Some
+from browsercrawl.config.network import GUARDS
 
-_WHAT, _LIMITS, _PAGE, _PACE, _BROWSER, _OUT = (
-    "What to crawl", "Limits", "Each page", "Pace", "Browser", "Output"
+_WHAT, _LIMITS, _PAGE, _PACE, _BROWSER, _NETWORK, _OUT = (
+    "What to crawl", "Limits", "Each page", "Pace", "Browser", "Network", "Output"
 )  # fmt: skip
 
 
@@ -179,6 +180,15 @@ OPTIONS = (
         help="End early after so many failed requests, or at such a share of the finished ones: 50, 10%.",
     ),
     Option(
+        flag="--max-download",
+        metavar="SIZE",
+        group=_LIMITS,
+        read=written(size_bytes),
+        field="limits.max_download",
+        default="100MB",
+        help="With --save download: a file that is larger is broken off, and its page fails.",
+    ),
+    Option(
         flag="--max-disk",
         metavar="SIZE",
         group=_LIMITS,
@@ -228,6 +238,13 @@ OPTIONS = (
         read=some_of(("image", "font", "media", "stylesheet")),
         field="visit.block",
         help="Do not fetch these: image, font, media, stylesheet, with commas.",
+    ),
+    Option(
+        flag="--block-hosts",
+        metavar="HOSTS|@FILE",
+        group=_PAGE,
+        field="visit.block_hosts",
+        help="Fetch nothing from these hosts and the names below them, with commas; a file has one per line.",
     ),
     Option(
         flag="--salvage",
@@ -350,12 +367,44 @@ OPTIONS = (
         help="Playwright's own launchOptions and contextOptions.",
     ),
     Option(
+        flag="--guard",
+        metavar="auto|on|off",
+        group=_NETWORK,
+        read=one_of(GUARDS),
+        field="network.guard",
+        default="auto: from the first public URL on",
+        help="Keep pages from this machine and private networks, whatever they redirect to, embed or resolve to.",
+    ),
+    Option(
+        flag="--allow-private",
+        group=_NETWORK,
+        field="network.allow_private",
+        help="Let pages reach private addresses all the same; --deny still holds.",
+    ),
+    Option(
+        flag="--allow",
+        metavar="HOSTS",
+        group=_NETWORK,
+        read=written(Some(Host()).read),
+        field="network.allow",
+        help="Hosts that may be private: names, *.domain, addresses, networks, with commas.",
+    ),
+    Option(
+        flag="--deny",
+        metavar="HOSTS",
+        group=_NETWORK,
+        read=written(Some(Host()).read),
+        field="network.deny",
+        help="Hosts that nothing reaches; private: not even what the command line names.",
+    ),
+    Option(
         flag="--save",
         metavar="KINDS",
         group=_OUT,
         read=some_of(get_args(Saved)),
         field="visit.save",
-        help="Keep of each page, compressed where it pays: html, text, markdown, screenshot, pdf, mhtml, with commas.",
+        help="Keep of each page, compressed where it pays: html, text, markdown, screenshot, pdf, mhtml, with "
+        "commas; download: the files that come in place of a page, or that it starts.",
     ),
     Option(
         flag="--output",

@@ -284,7 +284,13 @@ def write_parquet(lines: Iterable[bytes], sink: BinaryIO) -> int:
     import pyarrow as pa  # type: ignore[import-untyped]  # no stubs  # noqa: PLC0415 - an extra, and slow to load
     from pyarrow import parquet  # noqa: PLC0415 - same
 
-    artifact = pa.struct([("name", "string"), ("path", "string"), ("bytes", "int64")])
+    artifact = pa.struct(
+        [
+            *((name, "string") for name in ("name", "path")),
+            ("bytes", "int64"),
+            *((name, "string") for name in ("source", "content_type", "sha256")),
+        ]
+    )
     types = {"timestamp": pa.timestamp("us", tz="UTC"), "artifacts": pa.list_(artifact)}
     schema = pa.schema([(column.name, types.get(column.kind, column.kind)) for column in COLUMNS])
     count = 0

@@ -33,6 +33,7 @@ visit:                          # each page
   wait_until: load              # commit, domcontentloaded, load or networkidle
   # wait_for: "main"            # then wait until this element is in the page
   # block: [image, font]        # also media, stylesheet
+  # block_hosts: [ads.example]  # with the names below; "@hosts.txt": a file of them
   save: [html]                  # also text, markdown, screenshot, pdf, mhtml
   # accept_status: [404]        # success besides 2xx
   # salvage: true               # of a page that hangs until its timeout, take what it shows
@@ -53,6 +54,7 @@ limits:
   # max_per_path: 100           # links that differ in their query only
   max_time: 8h                  # these end the run early; `browsercrawl resume` goes on
   max_failures: 25%             # or a number
+  # max_download: 100MB         # of each file, with `save: [download]`
   max_disk: 10GB
 
 pace:
@@ -78,6 +80,12 @@ pace:
 #   contact: https://me.example/crawler
 #   proxy: ${PROXY}             # http://host:port
 #   playwright_config: playwright.config.json
+
+# network:                      # what pages may reach, whatever they redirect to, embed or resolve to
+#   guard: auto                 # on: no private address; auto: from the first public URL on; off
+#   allow_private: false
+#   allow: [intranet.example, 10.0.0.0/8]    # hosts that may be private
+#   deny: ["*.ads.example"]     # hosts that nothing reaches
 
 # sessions:                     # who the crawl is, and how that logs in
 #   profiles:

@@ -16,6 +16,7 @@ from browsercrawl.config.models import (
     VisitConfig,
     VisitRule,
 )
+from browsercrawl.config.network import NetworkConfig
 from browsercrawl.config.sessions import (
     BlockedSigns,
     Credentials,
@@ -54,6 +55,7 @@ __all__ = [
     "LinksConfig",
     "LoggedOut",
     "Login",
+    "NetworkConfig",
     "PoolConfig",
     "Profile",
     "RecycleConfig",

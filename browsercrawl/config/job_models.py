@@ -14,12 +14,14 @@ from pydantic import (
     model_validator,
 )
 
+from browsercrawl.config.host_list import read_hosts
 from browsercrawl.config.job_part import AtLeastOne, Part, Statuses, Switch, Timeout, Words
 from browsercrawl.config.job_sessions import SessionsPart, config_of, place_in_sessions
 from browsercrawl.config.job_values import (
     Addresses,
     Duration,
     Failures,
+    Host,
     ImportPath,
     Number,
     OneOf,
@@ -30,6 +32,7 @@ from browsercrawl.config.job_values import (
     Whole,
 )
 from browsercrawl.config.models import CrawlerConfig, Profile, ResourceType, Saved
+from browsercrawl.config.network import GUARDS, Guard
 from browsercrawl.config.sessions import OWN_NAMES
 from browsercrawl.redaction import REDACTED
 from browsercrawl.request import SESSION_LENGTH_MAX, WaitUntil
@@ -47,6 +50,7 @@ DEFAULT_LABEL = "default"
 """The name, among a job's handlers, of the one for requests without a label."""
 
 State = Annotated[WaitUntil, OneOf(get_args(WaitUntil))]
+Hosts = Annotated[frozenset[str], Some(Host())]
 Kinds = Annotated[frozenset[Saved], Some(OneOf(get_args(Saved)))]
 
 
@@ -85,6 +89,9 @@ class VisitPart(Part):
     wait_for: Words | None = Field(default=None, description="Then wait until this element is in the page.")
     block: Annotated[frozenset[ResourceType], Some(OneOf(get_args(ResourceType)))] | None = Field(
         default=None, description="Do not fetch these."
+    )
+    block_hosts: Annotated[frozenset[str], Some(Text())] | None = Field(
+        default=None, description="Fetch nothing from these hosts and the names below them; @FILE holds a list."
     )
     save: Kinds | None = Field(default=None, description="Keep of each page, in the run directory.")
     accept_status: Statuses | None = Field(default=None, description="HTTP statuses taken as success besides 2xx.")
@@ -131,6 +138,9 @@ class LimitsPart(Part):
     max_time: Annotated[float, Duration()] | None = Field(default=None, description="End early after this time.")
     max_failures: Annotated[float, Failures()] | None = Field(
         default=None, description="End early after so many failed requests, or at such a share of them."
+    )
+    max_download: Annotated[int, Size()] | None = Field(
+        default=None, description="Of each file kept as `download`; a larger one fails. Default: 100MB."
     )
     max_disk: Annotated[int, Size()] | None = Field(
         default=None, description="End early when the run directory is larger."
@@ -184,6 +194,22 @@ class BrowserPart(Part):
     proxy: Words | None = Field(default=None, description="Send all traffic through it: http://host:port.")
     playwright_config: Words | None = Field(
         default=None, description="File with Playwright's own launchOptions and contextOptions."
+    )
+
+
+class NetworkPart(Part):
+    """What pages may reach."""
+
+    guard: Annotated[Guard, OneOf(GUARDS)] | None = Field(
+        default=None,
+        description="on: pages cannot reach private addresses; auto: from the first public URL on. Default: auto.",
+    )
+    allow_private: Switch | None = Field(default=None, description="They can, all of them. Default: false.")
+    allow: Hosts | None = Field(
+        default=None, description="Hosts that may be private: names, *.domain, addresses, networks."
+    )
+    deny: Hosts | None = Field(
+        default=None, description="Hosts that nothing reaches; private: not even what the seeds name."
     )
 
 
@@ -256,6 +282,7 @@ class Job(Part):
     sinks: tuple[Annotated[str, ImportPath()], ...] = Field(
         default=(), description="Functions that make further destinations of results: module:function."
     )
+    network: NetworkPart = NetworkPart()
     output: OutputPart = OutputPart()
     base: Words | None = Field(
         default=None, description="Relative paths start here, and handlers are looked for. Default: the file's folder."
@@ -289,6 +316,8 @@ class Job(Part):
             values["host"] |= {"delay_s": None, "latency_factor": LATENCY_FACTOR}
         if (failures := self.limits.max_failures) is not None:
             _put(values, f"limits.{'max_failures' if isinstance(failures, int) else 'max_failure_share'}", failures)
+        if (hosts := self.visit.block_hosts) is not None:
+            _put(values, "browser.block_hosts", read_hosts(hosts, Path(self.base or "")))
         values["sessions"] = config_of(self.sessions, Path(self.base or ""))
         values["rules"] = [_rule_fields(rule) for rule in self.rules]
         values["hosts"] = [_host_fields(host) for host in self.hosts]
@@ -345,6 +374,7 @@ _FIELDS = {
     "limits.max_per_host": "links.max_per_host",
     "limits.max_per_path": "links.max_per_path",
     "limits.max_time": "limits.max_time_s",
+    "limits.max_download": "visit.max_download_bytes",
     "limits.max_disk": "limits.max_disk_bytes",
     "pace.concurrency": "concurrency",
     "pace.memory": "memory_limit_bytes",
@@ -352,6 +382,10 @@ _FIELDS = {
     "pace.delay_by": "host.by",
     "pace.per_host": "host.per_host",
     "pace.rate": "rate",
+    "network.guard": "network.guard",
+    "network.allow_private": "network.allow_private",
+    "network.allow": "network.allow",
+    "network.deny": "network.deny",
     "browser.profile": "profile",
     "browser.user_agent": "browser.user_agent",
     "browser.product_token": "browser.product_token",
@@ -366,6 +400,8 @@ def place_of(location: tuple[str | int, ...], job: Job) -> tuple[str | int, ...]
     if location[:1] == ("sessions",):
         return place_in_sessions(location, list(job.sessions.profiles))
     key = ".".join(map(str, location[:2]))
+    if key == "browser.block_hosts":
+        return ("visit", "block_hosts")
     if location[:1] in {("rules",), ("hosts",)}:
         return tuple(str(step).removesuffix("_s") if isinstance(step, str) else step for step in location[:3])
     return next((tuple(ours.split(".")) for ours, theirs in _FIELDS.items() if theirs == key), ())

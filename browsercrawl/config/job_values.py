@@ -14,6 +14,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr, Vali
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from browsercrawl.config.network import host_entry
 from browsercrawl.config.units import duration_s, size_bytes
 from browsercrawl.errors import ConfigError, InvalidURL
 from browsercrawl.mistakes import explained
@@ -289,6 +290,23 @@ class Some(Kind):
         """One or a list; the text with commas is known to us alone."""
         item = self.item.schema()
         return {"anyOf": [item, {"type": "array", "items": item, "uniqueItems": True}]}
+
+
+@dataclass(frozen=True)
+class Host(Kind):
+    """A host of a list: a name, `*.domain`, an address, a network, or `private`."""
+
+    def read(self, value: Any) -> str:
+        """Take a text."""
+        text = Text().read(value)
+        try:
+            return host_entry(text)
+        except ValueError as error:
+            raise WrongValue(str(error), discreet="must be a host") from None
+
+    def schema(self) -> JsonSchemaValue:
+        """Any text."""
+        return Text().schema()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from browsercrawl.config.host_list import HOSTS_MAX, host_name
 from browsercrawl.config.model import ConfigModel, Seconds, check_proxy
+from browsercrawl.config.network import NetworkConfig
 from browsercrawl.config.sessions import Pattern, SessionsConfig, is_like
 from browsercrawl.request import Capture, Isolation, WaitUntil
 from browsercrawl.version import VERSION
@@ -19,8 +21,8 @@ Profile = Literal["faithful", "balanced", "lean"]
 ResourceType = Literal["image", "font", "media", "stylesheet"]
 """What may be blocked: nothing a page's text depends on."""
 
-Saved = Literal["html", "text", "markdown", "screenshot", "pdf", "mhtml"]
-"""What a run directory may keep of each page."""
+Saved = Literal["html", "text", "markdown", "screenshot", "pdf", "mhtml", "download"]
+"""What a run directory may keep of each page; `download`: the files that come in its place, or that it starts."""
 
 AUTO_PAGES_MAX = 64
 """More pages at once than that bring nothing to one event loop and one browser."""
@@ -50,6 +52,9 @@ class BrowserConfig(ConfigModel):
         default="auto", description="auto: use Chromium's sandbox where it starts, else warn; require: else refuse."
     )
     block: frozenset[ResourceType] = Field(default=frozenset(), description="Resource types never fetched.")
+    block_hosts: frozenset[str] = Field(
+        default=frozenset(), description="Hosts from which nothing is fetched, with all names below them."
+    )
     user_agent: str | None = Field(default=None, description="None: Chromium's own.")
     product_token: str = Field(default=PRODUCT, description="The name that robots.txt is looked through for.")
     contact: str | None = Field(
@@ -85,6 +90,13 @@ class BrowserConfig(ConfigModel):
         if contact is not None and not _CONTACT.fullmatch(contact):
             raise ValueError("must be an http or https URL or a mail address, such as https://example.com/crawler")
         return contact
+
+    @field_validator("block_hosts")
+    @classmethod
+    def _check_hosts(cls, hosts: frozenset[str]) -> frozenset[str]:
+        if len(hosts) > HOSTS_MAX:
+            raise ValueError(f"{len(hosts):,} hosts; {HOSTS_MAX:,} are the limit")
+        return frozenset(map(host_name, hosts))
 
     @field_validator("proxy")
     @classmethod
@@ -154,6 +166,9 @@ class VisitConfig(ConfigModel):
     save: frozenset[Saved] = Field(default=frozenset(), description="What goes to the run directory's artifacts.")
     accept_status: frozenset[int] = Field(
         default=frozenset(), description="HTTP statuses taken as success besides 2xx."
+    )
+    max_download_bytes: int = Field(
+        default=100_000_000, ge=1, description="Of each file that `save` keeps as `download`; a larger one is an error."
     )
     salvage: bool = Field(
         default=False, description="A page that hangs is interrupted at its deadline, and what it shows is taken."
@@ -332,6 +347,7 @@ class CrawlerConfig(ConfigModel):
     links: LinksConfig = LinksConfig()
     limits: LimitsConfig = LimitsConfig()
     sessions: SessionsConfig = SessionsConfig()
+    network: NetworkConfig = NetworkConfig()
     rules: tuple[VisitRule, ...] = Field(default=(), description="By URL or label; the first that matches counts.")
     output: Path | None = Field(default=None, description="Run directory to make; None: none is made.")
     resume: bool = Field(default=False, description="Go on with the run in `output` if there is one, else make it.")
@@ -372,6 +388,11 @@ class CrawlerConfig(ConfigModel):
         if self.browser.headed and self.browser.binary == "shell":
             raise ValueError("browser.headed needs browser.binary='full': the headless shell has no window")
         return self
+
+    @property
+    def saved(self) -> frozenset[Saved]:
+        """All that is kept of some page."""
+        return self.visit.save.union(*(rule.save for rule in self.rules if rule.save))
 
     @property
     def pages_max(self) -> int:

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from browsercrawl.clock import Clock
 from browsercrawl.config import LimitsConfig
 from browsercrawl.crawler.files import RunFiles
-from browsercrawl.dispatcher import LINK, Dispatcher
+from browsercrawl.dispatcher import LINK, REFUSED, Dispatcher
 from browsercrawl.errors import OutputFailed
 from browsercrawl.events import SessionHealth, Status
 from browsercrawl.output import ArtifactStore, FinishReason, Meter, Summary, size_of
@@ -132,6 +132,7 @@ class Account:
                 for name, number in sorted(totals.items())
                 if name.startswith(LINK)
             },
+            refused=totals.get(REFUSED, 0),
             duplicates=counts.duplicates,
             unfinished=counts.open,
             started_at=datetime.fromisoformat(files.notes["started_at"]),

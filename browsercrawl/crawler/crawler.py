@@ -6,13 +6,14 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from browsercrawl.clock import Clock, SystemClock
-from browsercrawl.config import CrawlerConfig, LinksConfig
+from browsercrawl.config import CrawlerConfig, FormLogin, HttpLogin, LinksConfig
 from browsercrawl.crawler.handlers import HandlerTable, OnFailed
 from browsercrawl.crawler.run import Run, RunParts
 from browsercrawl.crawler.stream import Stream
 from browsercrawl.dispatcher import ScopeFunction, Seeds, finish
 from browsercrawl.errors import ConfigError, CrawlerBusy, CrawlerClosed, InputError, SessionPaused
 from browsercrawl.events import Emit, Event, Status, discard
+from browsercrawl.net import Guard
 from browsercrawl.output import FinishReason, Sink, Summary, redacted
 from browsercrawl.pool import Pool, PoolSize
 from browsercrawl.ports import ContextOptions, LaunchBrowser
@@ -23,7 +24,6 @@ from browsercrawl.sessions import (
     LoggedOutFunction,
     LoginFunction,
     ProxyFunction,
-    Relay,
     SessionCode,
     Sessions,
     SessionsParts,
@@ -85,6 +85,15 @@ class Crawler:
         self._handlers = HandlerTable()
         self._session_code = SessionCode()
         self._proxy: ProxyFunction | None = None
+        self._guard = Guard(
+            self.config.network,
+            proxy=self.config.browser.proxy,
+            blocked=self.config.browser.block_hosts,
+            emit=self._emit,
+        )
+        for profile in self.config.sessions.profiles:
+            if profile.login is not None and isinstance(profile.login.recipe, FormLogin | HttpLogin):
+                self._guard.trust(address(profile.login.recipe.url))
         self._sessions: Sessions | None = None
         self._pool: Pool | None = None
         self._run: Run | None = None
@@ -316,6 +325,7 @@ class Crawler:
             on_event=self._on_event,
             open_pool=self._open_pool,
             sessions=self._open_sessions(),
+            guard=self._guard,
             sensors=self._sensors,
             after=None if self._entered else self._close_pool,
             sinks=self._sinks,
@@ -330,13 +340,16 @@ class Crawler:
             config = self.config
             check_logins(config.sessions, self._session_code)
             base = ContextOptions(
-                extra=config.browser.context_options, keep_tab_storage=config.pool.tab_storage == "keep"
+                extra=config.browser.context_options,
+                keep_tab_storage=config.pool.tab_storage == "keep",
+                download_bytes_max=config.visit.max_download_bytes if "download" in config.saved else None,
             )
             parts = SessionsParts(
                 config=config.sessions,
                 directory=config.output / "sessions" if config.output is not None else None,
                 base=base,
-                start_relay=start_relay,
+                start_relay=self._guard.open,
+                is_guarded=lambda: self._guard.is_on,
                 code=self._session_code,
                 proxy=self._proxy,
             )
@@ -365,7 +378,9 @@ class Crawler:
     def _playwright(self) -> LaunchBrowser:
         from browsercrawl.browser import launcher  # noqa: PLC0415 - `import browsercrawl` must not import Playwright
 
-        return launcher(self.config.browser, self._emit, memory_bytes=self.pressure().memory_limit_bytes)
+        guarded = self.config.network.guard != "off"
+        memory_bytes = self.pressure().memory_limit_bytes
+        return launcher(self.config.browser, self._emit, memory_bytes=memory_bytes, guarded=guarded)
 
     async def _close_pool(self) -> None:
         pool, self._pool = self._pool, None
@@ -375,6 +390,7 @@ class Crawler:
         finally:
             if self._sessions is not None:
                 await self._sessions.close()
+            self._guard.close()
 
     def _emit(self, event: Event) -> None:
         """Hand an event of the pool or the browser to the run that is going on."""
@@ -383,19 +399,3 @@ class Crawler:
         else:
             with suppress(Exception):  # somebody else's code; a run's log would tell, but there is no run
                 self._on_event(redacted(event))
-
-
-async def start_relay(url: str) -> Relay:
-    """Start a relay to a proxy.
-
-    Args:
-        url: of the proxy, with user name and password.
-
-    Raises:
-        ValueError: it is none. OSError: no port is free.
-    """
-    from browsercrawl.net import ProxyRelay, Upstream  # noqa: PLC0415 - most crawls have no proxy
-
-    relay = ProxyRelay(Upstream.parse(url))
-    await relay.start()
-    return relay

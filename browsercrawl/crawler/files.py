@@ -11,9 +11,23 @@ from pathlib import Path
 
 from browsercrawl.clock import Clock
 from browsercrawl.config import CrawlerConfig, LinksConfig
+from browsercrawl.dispatcher import StoreFile
 from browsercrawl.frontier import Bounds, Frontier, MemoryFrontier, SessionLimitOf
-from browsercrawl.output import ResultFile, RunDirectory, Space
+from browsercrawl.output import ArtifactStore, ResultFile, RunDirectory, Space
 from browsercrawl.politeness import slot_key, slot_rules
+from browsercrawl.result import Artifact, DownloadedFile
+from browsercrawl.visit import CapturedFile
+
+
+def storing_in(artifacts: ArtifactStore) -> StoreFile:
+    """Return what writes a visit's files into a run directory."""
+
+    async def store(request_id: str, file: CapturedFile | DownloadedFile) -> Artifact:
+        if isinstance(file, DownloadedFile):
+            return await artifacts.keep(request_id, file)
+        return await artifacts.write(request_id, file.name, data=file.body, extension=file.extension)
+
+    return store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,14 +16,15 @@ from browsercrawl.config import (
     FormLogin,
     HttpLogin,
     Login,
+    NetworkConfig,
     SessionProfile,
     Sign,
     StateLogin,
 )
 from browsercrawl.config.sessions import is_like
-from browsercrawl.crawler.crawler import start_relay
 from browsercrawl.errors import LoginFailed, OutputFailed
 from browsercrawl.events import Emit, Event, SessionSaveFailed, discard
+from browsercrawl.net import Guard
 from browsercrawl.pool import Pool, PoolSize
 from browsercrawl.ports import ContextOptions
 from browsercrawl.sessions import (
@@ -120,7 +121,7 @@ async def log_in(
         config=only,
         directory=None,
         base=ContextOptions(extra=config.browser.context_options),
-        start_relay=start_relay,
+        start_relay=Guard(NetworkConfig(guard="off"), emit=heed).open,
         code=code,
         proxy=proxy,
     )

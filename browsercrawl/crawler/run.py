@@ -16,7 +16,7 @@ from browsercrawl.clock import Clock
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.crawler.account import Account
 from browsercrawl.crawler.failures import LIMIT_S, Failures
-from browsercrawl.crawler.files import RunFiles, open_run
+from browsercrawl.crawler.files import RunFiles, open_run, storing_in
 from browsercrawl.crawler.governor import Governor
 from browsercrawl.crawler.handlers import HandlerTable
 from browsercrawl.crawler.sink import BUFFER_PER_PAGE, ResultBuffer, RunSink
@@ -24,6 +24,7 @@ from browsercrawl.crawler.watch import watch
 from browsercrawl.dispatcher import Dispatcher, Seeds, Wiring, finish
 from browsercrawl.errors import BrowsercrawlError, CrawlerClosed, OutputFailed
 from browsercrawl.events import Emit, Event, RunFinished, RunStarted, Status, discard
+from browsercrawl.net import Guard
 from browsercrawl.output import (
     ArtifactStore,
     EventLog,
@@ -37,10 +38,10 @@ from browsercrawl.output import (
 from browsercrawl.pool import Pool
 from browsercrawl.pressure import Sensors
 from browsercrawl.redaction import redact_text
-from browsercrawl.result import Artifact, Result
+from browsercrawl.result import Result
 from browsercrawl.sessions import Sessions
 from browsercrawl.version import VERSION
-from browsercrawl.visit import CapturedFile, Visitor
+from browsercrawl.visit import Visitor
 
 END_LIMIT_S = 10.0
 """After a failure results get so long to be written; the rest stays in the run's outbox."""
@@ -56,7 +57,7 @@ class RunParts:
     Attributes:
         open_pool: returns the crawler's pool, started.
         sessions: who the crawl is; opened and kept in that pool.
-        sensors: of the machine.
+        guard, sensors: of the network, and of the machine.
         after: awaited at the run's end, by a crawler that keeps nothing warm.
         sinks: get each result's record.
         job: the job as it was written, kept with a new run.
@@ -68,6 +69,7 @@ class RunParts:
     on_event: Emit
     open_pool: Callable[[], Awaitable[Pool]]
     sessions: Sessions
+    guard: Guard
     sensors: Sensors
     after: Callable[[], Awaitable[None]] | None
     sinks: Sequence[Sink] = ()
@@ -376,12 +378,6 @@ class Run:
         visitor = Visitor(clock=parts.clock, emit=self.emit)
         on_failed = parts.handlers.on_failed
         failures = Failures(on_failed, emit=self.emit, on_room=self._wake) if on_failed else None
-        artifacts = self._artifacts
-
-        async def store_file(request_id: str, file: CapturedFile) -> Artifact:
-            assert artifacts is not None, "wired only with a store"
-            return await artifacts.write(request_id, file.name, data=file.body, extension=file.extension)
-
         wiring = Wiring(
             owner=f"{files.run_id}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
             frontier=files.frontier,
@@ -390,9 +386,10 @@ class Run:
             sink=RunSink(projection=projection, buffer=self._buffer, failures=failures, on_result=account.count),
             handlers=parts.handlers,
             sessions=parts.sessions,
+            guard=parts.guard,
             clock=parts.clock,
             emit=self.emit,
-            store_file=store_file if artifacts else None,
+            store_file=storing_in(self._artifacts) if self._artifacts else None,
         )
         self._dispatcher = dispatcher = Dispatcher(wiring, parts.config)
         if self._is_stopping():  # asked for in the very moment the browser was up

@@ -14,10 +14,11 @@ from math import inf
 from typing import Any, TypeVar
 
 from browsercrawl.config import CrawlerConfig
-from browsercrawl.dispatcher.gate import Gate, NotYet
+from browsercrawl.dispatcher.guarding import Guarding
 from browsercrawl.dispatcher.hosts import Hosts
 from browsercrawl.dispatcher.identities import Identities, Standing, loop_time
 from browsercrawl.dispatcher.links import LINK, LinkFollower
+from browsercrawl.dispatcher.robots import NotYet, RobotsCheck
 from browsercrawl.dispatcher.settle import (
     Again,
     Ending,
@@ -56,9 +57,9 @@ from browsercrawl.frontier import Claim, Cost, HostUpdate, Verdict
 from browsercrawl.politeness import retry_delay_s
 from browsercrawl.pool import Lease
 from browsercrawl.request import Request
-from browsercrawl.result import Artifact, Outcome, Phase, SkipReason, Timings
+from browsercrawl.result import Artifact, DownloadedFile, Outcome, Phase, SkipReason, Timings
 from browsercrawl.urls import shown
-from browsercrawl.visit import NO_RULE, PhaseTimes, VisitOutcome, VisitPlan
+from browsercrawl.visit import NO_RULE, CapturedFile, PhaseTimes, VisitOutcome, VisitPlan
 
 T = TypeVar("T")
 
@@ -75,6 +76,7 @@ class Attempts:
 
     Attributes:
         stop_reason: what the handler said that asked for the end of the run; None while none did.
+        guarding: leaves out what the network guard refuses.
     """
 
     def __init__(
@@ -84,10 +86,11 @@ class Attempts:
         self._w = wiring
         self._on_unvisited = on_unvisited
         self._identities = identities
+        self.guarding = Guarding(wiring)
         self._config = config
         self._links = LinkFollower(config.links, inherits=identities.is_plain, scope=wiring.handlers.scope)
         self._hosts = Hosts(wiring, config)
-        self._gate = Gate(wiring, config) if config.host.robots else None
+        self._robots = RobotsCheck(wiring, config) if config.host.robots else None
         self._silent_at = -inf
 
     async def carry_out(self, claim: Claim, *, alone: bool) -> None:
@@ -103,15 +106,16 @@ class Attempts:
         """
         asked_at = self._w.clock.now()
         history = History.of(claim)
-        outcome = self._hosts.refused(claim)
-        if outcome is None and self._gate is not None:
+        outcome = self.guarding.unvisited(claim.request) or self._hosts.refused(claim)
+        if outcome is None and self._robots is not None:
             try:
-                outcome = await self._gate.stops(claim)
+                outcome = await self._robots.stops(claim)
             except NotYet:
                 self._on_unvisited()
                 return
         if outcome is not None:
             self._on_unvisited()
+            history.add(claim, outcome, lease_s=0.0)
             await finish(self._settle(claim, outcome, history, alone=False))
             return
         before = self._identities.before(claim.request)
@@ -136,12 +140,14 @@ class Attempts:
             history.add(claim, outcome, lease_s=lease_s)
             await finish(self._settle(claim, outcome, history, alone=alone, standing=standing))
         finally:
+            if outcome is not None:
+                outcome.close()
             await finish(self._hand_back(claim, lease, outcome, condemned=condemned))
 
     async def close(self) -> None:
         """Let go of what was opened for visits; none is under way."""
-        if self._gate is not None:
-            await self._gate.close()
+        if self._robots is not None:
+            await self._robots.close()
 
     async def _hand_back(
         self, claim: Claim, lease: Lease, outcome: VisitOutcome | None, *, condemned: str | None
@@ -161,14 +167,18 @@ class Attempts:
             label = rule.handler
         handler = self._w.handlers.of(label)
         plan = VisitPlan.of(request, self._config.visit, rule=rule, handler=handler, follow=self._links.follows)
-        if self._gate is not None:
-            plan = replace(plan, admits=partial(self._gate.admits, request))
+        if self._robots is not None:
+            plan = replace(plan, admits=partial(self._robots.admits, request))
         check = self._identities.check_of(request)
         return plan if check is None else replace(plan, check=check)
 
     async def _acquire(self, request: Request) -> Lease:
         isolation = request.isolation or self._config.pool.isolation
-        return await self._w.pool.acquire(request.session_key, isolation=isolation)
+        lease = await self._w.pool.acquire(request.session_key, isolation=isolation)
+        while self.guarding.is_outdated(request, lease):
+            await lease.release()
+            lease = await self._w.pool.acquire(request.session_key, isolation=isolation)
+        return lease
 
     async def _visit(self, claim: Claim, lease: Lease, plan: VisitPlan, history: History) -> VisitOutcome:
         request = claim.request
@@ -182,6 +192,7 @@ class Attempts:
             bug = InternalError(f"{shown(request.url)}: {type(error).__name__}: {error}")
             bug.__cause__ = error
             return VisitOutcome(phase=Phase.NAVIGATE, times=PhaseTimes(), error=bug, condemned="internal error")
+        outcome = self.guarding.explained(request, outcome, lease=lease, since=began_at)
         outcome = replace(outcome, documents=dict(lease.page.documents))
         if outcome.error is None or isinstance(outcome.error, BrowserCrashed | ContextBroken):
             return outcome
@@ -285,7 +296,7 @@ class Attempts:
         )
         result = result_of(request, ending)
         record = self._w.sink.record(result)
-        record = replace(record, counts={**record.counts, **left_out})
+        record = replace(record, counts={**record.counts, **left_out, **self.guarding.take_refused()})
         try:
             verdicts = await self._w.frontier.complete(claim, record=record, links=children, host=host)
         except InputError as error:  # a link carries what cannot be stored: then this visit was none
@@ -318,7 +329,8 @@ class Attempts:
     async def _store(self, request: Request, outcome: VisitOutcome) -> list[Artifact]:
         if self._w.store_file is None:
             return []
-        return [await self._w.store_file(request.id, file) for file in outcome.files]
+        files: tuple[CapturedFile | DownloadedFile, ...] = (*outcome.files, *outcome.downloads)
+        return [await self._w.store_file(request.id, file) for file in files]
 
     def _children(self, request: Request, outcome: VisitOutcome) -> tuple[list[Request], dict[str, int]]:
         """Return the requests that a visit found, and how many links were left out, by `link.<reason>`."""
@@ -333,7 +345,10 @@ class Attempts:
         admitted = [child for child in children if self._identities.admits(child)]
         if len(admitted) < len(children):
             left_out[SkipReason.SESSION_DOMAIN] += len(children) - len(admitted)
-        return admitted, {f"{LINK}{reason}": number for reason, number in left_out.items()}
+        allowed = [child for child in admitted if not self.guarding.refuses(child)]
+        if len(allowed) < len(admitted):
+            left_out[SkipReason.GUARD] += len(admitted) - len(allowed)
+        return allowed, {f"{LINK}{reason}": number for reason, number in left_out.items()}
 
     def announce(self, requests: Sequence[Request], verdicts: Sequence[Verdict]) -> None:
         """Tell the log which of these requests were stored."""

@@ -156,6 +156,7 @@ class Dispatcher:
             ConfigError: the browser refuses an option of the configuration.
             Exception: whatever the input raised, after what was read of it has its results.
         """
+        await self._attempts.guarding.restore()
         feed = asyncio.create_task(self._feed(seeds), name="feed")
         try:
             await self._dispatch()
@@ -216,6 +217,10 @@ class Dispatcher:
             except (InputError, InvalidURL) as error:
                 self._refuse(refused, seed, error)
         self._parked = 0  # whatever becomes of these, it is told anew what is left
+        await self._attempts.guarding.trust(requests)
+        for request in [each for each in requests if self._attempts.guarding.refuses(each)]:
+            requests.remove(request)
+            self._skip(refused, request, SkipReason.GUARD)
         verdicts = await self._w.frontier.schedule(requests, again=batch.again)
         self._attempts.announce(requests, verdicts)
         self.wake()

@@ -190,7 +190,11 @@ class Identities:
             return error
         why = self._sessions.keeper.proxy_failure(lease.options, error, since=since)
         if why is None and outcome.navigation is not None and outcome.navigation.status == PROXY_REFUSES:
-            why = "the proxy refuses our user name and password" if "proxy" in lease.options.extra else None
+            why = (
+                "the proxy refuses our user name and password"
+                if self._sessions.keeper.is_proxied(lease.options)
+                else None
+            )
         if why is None:
             return error
         history.proxy_failures += 1

@@ -8,8 +8,9 @@ from browsercrawl.clock import Clock
 from browsercrawl.dispatcher.scope import ScopeFunction
 from browsercrawl.events import Emit
 from browsercrawl.frontier import Frontier, Record
+from browsercrawl.net import Guard
 from browsercrawl.pool import Pool
-from browsercrawl.result import Artifact, Result
+from browsercrawl.result import Artifact, DownloadedFile, Result
 from browsercrawl.sessions import Sessions
 from browsercrawl.visit import CapturedFile, Handler, Visitor
 
@@ -42,7 +43,7 @@ class Handlers(Protocol):
         """
 
 
-StoreFile = Callable[[str, CapturedFile], Awaitable[Artifact]]
+StoreFile = Callable[[str, CapturedFile | DownloadedFile], Awaitable[Artifact]]
 """Writes a file of a request (by its id) into the run directory."""
 
 
@@ -62,6 +63,7 @@ class Wiring:
     sink: ResultSink
     handlers: Handlers
     sessions: Sessions
+    guard: Guard
     clock: Clock
     emit: Emit
     store_file: StoreFile | None = None

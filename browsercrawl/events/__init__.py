@@ -30,6 +30,7 @@ from browsercrawl.events.models import (
     VisitStarted,
     VisitSucceeded,
 )
+from browsercrawl.events.network import ConnectionRefused, GuardStarted
 from browsercrawl.events.resources import (
     BrowserCrashed,
     BrowserLaunched,
@@ -70,11 +71,13 @@ __all__ = [
     "BrowserLaunched",
     "BrowserRecycled",
     "BrowserRetired",
+    "ConnectionRefused",
     "ContextClosed",
     "ContextOpened",
     "ContextRecycled",
     "Emit",
     "Event",
+    "GuardStarted",
     "HandlerBlockedLoop",
     "HandlerRaised",
     "HostDeferred",

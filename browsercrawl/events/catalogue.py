@@ -28,6 +28,7 @@ from browsercrawl.events.models import (
     VisitStarted,
     VisitSucceeded,
 )
+from browsercrawl.events.network import ConnectionRefused, GuardStarted
 from browsercrawl.events.resources import (
     BrowserCrashed,
     BrowserLaunched,
@@ -91,6 +92,8 @@ EVENTS: tuple[type[Event], ...] = (
     ContextOpened,
     ContextRecycled,
     ContextClosed,
+    GuardStarted,
+    ConnectionRefused,
     BrowserLaunched,
     SandboxUnavailable,
     BrowserCrashed,

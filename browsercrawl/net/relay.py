@@ -25,16 +25,19 @@ import contextlib
 import re
 import ssl
 from base64 import b64encode
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 from urllib.parse import unquote
 
 import ada_url
 
+from browsercrawl.net.heads import BAD_GATEWAY, BAD_REQUEST, HEAD_BYTES_MAX, HEAD_END, Head, Malformed, read_head
+from browsercrawl.net.ledger import Ledger, Refused
+
 _CONNECTIONS_MAX = 2048
 """At once. Chromium opens 32 to one proxy, and more for WebSockets only."""
 
-_HEAD_BYTES_MAX = 65_536
 _BLOCK_BYTES = 65_536
 
 _PROXY_LIMIT_S = 10.0
@@ -46,14 +49,11 @@ _LINGER_S = 10.0
 _DEFAULT_PORTS = {"http:": 80, "https:": 443}
 _ABOUT_US = {401, 402, 407, 429}
 _LINE_END = b"\r\n"
-_HEAD_END = b"\r\n\r\n"
-_REQUEST = re.compile(rb"([!-~]+) ([!-~]+) HTTP/1\.[01]")
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*)")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\r\n", re.DOTALL)
 _ANSWER = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?![0-9])")
-_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-_BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+Check = Callable[[str, int], Awaitable[None]]
+"""Raises `Refused` when a host and port must not be asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +126,19 @@ class ProxyRelay:
 
     Args:
         upstream: the real proxy.
+        ledger: takes the bytes that pass, and what was refused.
+        check: asked before each request; None: everything is allowed. The proxy looks names up itself, so what it
+            connects to may be another address than the one that was looked at here.
 
     Attributes:
+        ledger: as given.
         url: for the context's `proxy` option, such as `http://127.0.0.1:40123`; empty before `start`.
     """
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, *, ledger: Ledger | None = None, check: Check | None = None) -> None:
         self.url = ""
+        self.ledger = ledger or Ledger(on_refused=lambda _: None)
+        self._check = check
         self._upstream = upstream
         self._tls: ssl.SSLContext | None = None
         self._server: asyncio.Server | None = None
@@ -150,7 +156,7 @@ class ProxyRelay:
         """
         if self._upstream.tls:
             self._tls = ssl.create_default_context()
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=_HEAD_BYTES_MAX)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=HEAD_BYTES_MAX)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def close(self) -> None:
@@ -191,12 +197,13 @@ class ProxyRelay:
             try:
                 request = await _next_request(browser, self._upstream.header())
                 try:
+                    await self._permit(request)
                     await self._exchange(request, browser)
                 except _NotServed:
-                    if request.is_connect:
-                        browser.writer.write(_BAD_GATEWAY)
-            except _Malformed:
-                browser.writer.write(_BAD_REQUEST)
+                    if request.head.is_connect:
+                        browser.writer.write(BAD_GATEWAY)
+            except Malformed:
+                browser.writer.write(BAD_REQUEST)
             browser.writer.close()
             async with asyncio.timeout(_LINGER_S):
                 await browser.writer.wait_closed()
@@ -221,11 +228,22 @@ class ProxyRelay:
             if isinstance(end, Exception):
                 raise end
 
+    async def _permit(self, request: "_Request") -> None:
+        self.ledger.sent_bytes += len(request.data) + (request.head.length or 0)
+        if self._check is None:
+            return
+        host, port = request.head.destination()
+        try:
+            await self._check(host, port)
+        except Refused as refused:
+            self.ledger.refuse(host, port, reason=refused.reason)
+            raise _NotServed from None
+
     async def _connect(self) -> "_Peer":
         host, port = self._upstream.host, self._upstream.port
         try:
             async with asyncio.timeout(_PROXY_LIMIT_S):
-                return _Peer(*await asyncio.open_connection(host, port, ssl=self._tls, limit=_HEAD_BYTES_MAX))
+                return _Peer(*await asyncio.open_connection(host, port, ssl=self._tls, limit=HEAD_BYTES_MAX))
         except (OSError, UnicodeError) as error:  # the second: a name that no resolver takes
             reason = str(error) or f"not within {_PROXY_LIMIT_S:g} s"
             raise self._proxy_failed(f"cannot be reached: {reason}") from error
@@ -236,16 +254,17 @@ class ProxyRelay:
         return _NotServed()
 
     async def _pass_requests(self, request: "_Request", browser: "_Peer", upstream: "_Peer") -> None:
-        with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError, _Malformed):
-            upstream.writer.write(request.head)
+        with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError, Malformed):
+            upstream.writer.write(request.data)
             while not request.is_last:
-                if request.length is None:
+                if request.head.length is None:
                     await _copy_chunks(browser.reader, upstream.writer)
                 else:
-                    await _copy_bytes(request.length, browser.reader, upstream.writer)
+                    await _copy_bytes(request.head.length, browser.reader, upstream.writer)
                 request = await _next_request(browser, self._upstream.header())
-                upstream.writer.write(request.head)
-            await _copy(browser.reader, upstream.writer)
+                await self._permit(request)
+                upstream.writer.write(request.data)
+            await _copy(browser.reader, upstream.writer, self._sent)
         _end(upstream.writer)
 
     async def _pass_answers(self, request: "_Request", browser: "_Peer", upstream: "_Peer") -> None:
@@ -254,7 +273,7 @@ class ProxyRelay:
         status = int(answer[1]) if answer else None
         if status == 407:
             raise self._proxy_failed("answers 407; check its user name and password")
-        if request.is_connect:
+        if request.head.is_connect:
             if status is None and browser.has_left():
                 raise _NotServed  # the end of the browser's side was passed on, and ended the proxy's
             if status is None:
@@ -265,8 +284,15 @@ class ProxyRelay:
                 raise _NotServed
         with contextlib.suppress(OSError):
             browser.writer.write(line)
-            await _copy(upstream.reader, browser.writer)
+            self._received(len(line))
+            await _copy(upstream.reader, browser.writer, self._received)
         _end(browser.writer)
+
+    def _sent(self, count: int) -> None:
+        self.ledger.sent_bytes += count
+
+    def _received(self, count: int) -> None:
+        self.ledger.received_bytes += count
 
     async def _first_line(self, upstream: "_Peer") -> bytes:
         asked_at = asyncio.get_running_loop().time()
@@ -309,10 +335,6 @@ class _NotServed(Exception):
     """The browser's request leads to nothing, by the proxy's fault or the target's."""
 
 
-class _Malformed(Exception):
-    """What the browser's side sent is no request to a proxy."""
-
-
 class _Peer(NamedTuple):
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -321,55 +343,25 @@ class _Peer(NamedTuple):
         return self.reader.at_eof() or self.reader.exception() is not None
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """A request as the proxy is to get it.
+class _Request(NamedTuple):
+    """A request, its head, and that as the proxy is to get it: with our credentials, and nobody else's."""
 
-    Attributes:
-        head: with our credentials, and nobody else's.
-        is_connect: it asks for a tunnel.
-        is_last: no request follows on its connection: a tunnel, or an upgrade to another protocol.
-        length: bytes of its body; None: it comes in chunks.
-    """
+    head: Head
+    data: bytes
 
-    head: bytes
-    is_connect: bool
-    is_last: bool
-    length: int | None
+    @property
+    def is_last(self) -> bool:
+        """No request follows on its connection: a tunnel, or an upgrade to another protocol."""
+        return self.head.is_connect or self.head.is_upgrade
 
 
 async def _next_request(browser: _Peer, header: bytes) -> _Request:
     try:
-        head = await browser.reader.readuntil(_HEAD_END)
+        head = read_head(await browser.reader.readuntil(HEAD_END))
     except asyncio.LimitOverrunError:
-        raise _Malformed from None
-    first, *lines = head.removesuffix(_HEAD_END).split(b"\r\n")
-    start = _REQUEST.fullmatch(first)
-    fields = [match for line in lines if (match := _FIELD.fullmatch(line))]
-    # A folded line is no field, and could hide one from us.
-    if start is None or len(fields) < len(lines):
-        raise _Malformed
-    is_connect = start[1] == b"CONNECT"
-    # What is not addressed to a proxy comes from a page that tries the ports of this machine. TRACE would have the
-    # proxy send the credentials back.
-    if start[1] == b"TRACE" or not (is_connect or start[2].lower().startswith(b"http://")):
-        raise _Malformed
-    kept = b"".join(each[0] + b"\r\n" for each in fields if each[1].lower() != b"proxy-authorization")
-    upgrade = any(each[1].lower() == b"upgrade" for each in fields)
-    data = b"%b\r\n%b%b\r\n" % (first, header, kept)
-    return _Request(data, is_connect, is_connect or upgrade, _body_length(fields))
-
-
-def _body_length(fields: list[re.Match[bytes]]) -> int | None:
-    lengths = {each[2].strip() for each in fields if each[1].lower() == b"content-length"}
-    codings = [each[2].strip().lower() for each in fields if each[1].lower() == b"transfer-encoding"]
-    if codings:
-        if codings != [b"chunked"] or lengths:
-            raise _Malformed
-        return None
-    if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
-        raise _Malformed
-    return int(lengths.pop()) if lengths else 0
+        raise Malformed from None
+    kept = b"".join(each[0] + b"\r\n" for each in head.fields if each[1].lower() != b"proxy-authorization")
+    return _Request(head, b"%b\r\n%b%b\r\n" % (head.line, header, kept))
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
@@ -384,8 +376,9 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
         return b""
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: Callable[[int], None]) -> None:
     while data := await reader.read(_BLOCK_BYTES):
+        count(len(data))
         writer.write(data)
         await writer.drain()
 
@@ -406,7 +399,7 @@ async def _copy_chunks(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
         line = await reader.readuntil(_LINE_END)
         chunk = _CHUNK.fullmatch(line)
         if chunk is None:
-            raise _Malformed
+            raise Malformed
         writer.write(line)
         size = int(chunk[1], 16)
         if size:

@@ -94,7 +94,7 @@ class Pool:
                 new_wear=self._budgets.new_browser,
             ),
         )
-        self._stock = Stock(size, on_empty=self._supervisor.retire)
+        self._stock = Stock(size, on_empty=self._supervisor.retire, on_closed=self._on_closed)
         self._closer = Closer(
             self._stock, means=means, limit_s=config.close_limit_s, kill_browser=self._supervisor.lose
         )
@@ -388,6 +388,10 @@ class Pool:
         self._changes.notify()
 
     # --- ending ------------------------------------------------------------------------------------------------------
+
+    def _on_closed(self, context: PooledContext) -> None:
+        if context.options is not None:
+            self._keeper.dismiss(context.options)
 
     def _on_lost(self, generation: int, reason: str) -> int:
         return self._upkeep.lose_generation(generation, reason)

@@ -153,16 +153,20 @@ class Stock:
 
     Args:
         on_empty: told the number of a browser when its last context has closed.
+        on_closed: told of each context that has closed.
 
     Attributes:
         size: the bounds.
         limit: pages that may be lent now, at most `size.pages_max`.
     """
 
-    def __init__(self, size: PoolSize, *, on_empty: Callable[[int], None]) -> None:
+    def __init__(
+        self, size: PoolSize, *, on_empty: Callable[[int], None], on_closed: Callable[[PooledContext], None]
+    ) -> None:
         self.size = size
         self.limit = size.pages_max
         self._on_empty = on_empty
+        self._on_closed = on_closed
         self._ids = itertools.count(1)
         self._ticks = itertools.count(1)
         self._contexts: dict[int, PooledContext] = {}
@@ -309,6 +313,7 @@ class Stock:
                 self._warm[context.session] = context
         if new is ContextState.CLOSED:
             del self._contexts[context.id]
+            self._on_closed(context)
             for page in list(context.pages):
                 self.move_page(page, PageState.CLOSED)
             if not any(other.generation == context.generation for other in self._contexts.values()):

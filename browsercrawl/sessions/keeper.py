@@ -6,12 +6,12 @@ origin: two quick calls), and when its context hibernates. It goes to the vault 
 """
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from browsercrawl.clock import Clock
 from browsercrawl.errors import (
@@ -31,14 +31,12 @@ from browsercrawl.sessions.session import Phase, Session
 from browsercrawl.sessions.state import SessionState
 from browsercrawl.sessions.vault import StateVault
 
-RELAYS_MAX = 256
-"""Relays to proxies that no session has any more are closed when there are more."""
 TAKE_LIMIT_S = 2.0
 """Taking cookies or localStorage of a page that answers takes milliseconds."""
 
 
 class Relay(Protocol):
-    """Stands between a context and a proxy that wants a user name and password; `net` implements it."""
+    """Stands between one context and the network, or a proxy that wants a user name and password; `net` has them."""
 
     url: str
 
@@ -49,16 +47,30 @@ class Relay(Protocol):
         """End it."""
 
 
-StartRelay = Callable[[str], Awaitable[Relay]]
-"""Starts a relay to a proxy, by its URL with user name and password."""
+StartRelay = Callable[[str | None], Awaitable[Relay]]
+"""Starts a relay to a proxy, by its URL with user name and password; None: a relay of the network guard's alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """How sessions reach the world: the proxies they go through, and what starts a relay to one that wants a name."""
+    """How sessions reach the world: the proxies they go through, and what starts a relay.
+
+    Attributes:
+        is_guarded: every context needs a relay from now on.
+    """
 
     proxies: ProxyRotation
     start_relay: StartRelay
+    is_guarded: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A relay of a context, the session's own proxy behind it, and whether the guard was on when it was started."""
+
+    relay: Relay
+    proxy: str | None
+    is_guarded: bool
 
 
 class Keeper:
@@ -81,8 +93,9 @@ class Keeper:
         self._network = network
         self._clock = clock
         self._emit = emit
-        self._relays: OrderedDict[str, Relay] = OrderedDict()
-        """By the URL of their proxy; sessions that go through the same share one."""
+        self._relays: dict[str, _Started] = {}
+        """By their own URL; each context has its own."""
+        self._ending: set[asyncio.Task[None]] = set()
 
     # --- for the pool ------------------------------------------------------------------------------------------------
 
@@ -94,11 +107,10 @@ class Keeper:
         """See `SessionKeeper.revive`."""
         known = self._roster.of(session)
         if known is None:
-            return self._base
+            return await self._connected(self._base, None, session=session)
         await self.look_up(known)
         extra = {**self._base.extra, **_identity(known)}
-        if (proxy := await self._proxy(known)) is not None:
-            extra["proxy"] = {"server": proxy}
+        proxy = self._network.proxies.of(known.name, own=known.own_proxy)
         state = known.state if known.profile.login is not None or not private else None
         if state is not None:
             now = self._clock.utc()
@@ -111,7 +123,16 @@ class Keeper:
                     state_age_s=_age_s(state, now),
                 )
             )
-        return replace(self._base, extra=extra, incarnation=known.incarnation, proxies=known.proxies)
+        options = replace(self._base, extra=extra, incarnation=known.incarnation, proxies=known.proxies)
+        return await self._connected(options, proxy, session=session)
+
+    def dismiss(self, options: ContextOptions) -> None:
+        """See `SessionKeeper.dismiss`."""
+        started = self._relays.pop(options.extra.get("proxy", {}).get("server"), None)
+        if started is not None:
+            task = asyncio.get_running_loop().create_task(started.relay.close(), name="keeper: end of a relay")
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
 
     async def hibernate(self, session: str, context: ContextPort, *, options: ContextOptions, limit_s: float) -> None:
         """See `SessionKeeper.hibernate`."""
@@ -220,18 +241,33 @@ class Keeper:
             error = error.__cause__
         if not isinstance(error, NetworkFailed | DeadlineExceeded):
             return None
-        relay = next((relay for relay in self._relays.values() if relay.url == server), None)
-        if relay is not None:
-            return relay.failure_since(since)
+        started = self._relays.get(server)
+        if started is not None:
+            return started.relay.failure_since(since) if started.proxy is not None else None
         if isinstance(error, NetworkFailed) and error.code in _PROXY_CODES:
             return f"the proxy does not serve: {error.code}"
         return None
 
+    def is_proxied(self, options: ContextOptions) -> bool:
+        """Tell whether a context goes through a proxy of the user's."""
+        server = options.extra.get("proxy", {}).get("server")
+        started = self._relays.get(server)
+        return server is not None and (started is None or started.proxy is not None)
+
+    def is_outdated(self, options: ContextOptions) -> bool:
+        """Tell whether a context was opened before the guard was on."""
+        if not self._network.is_guarded():
+            return False
+        started = self._relays.get(options.extra.get("proxy", {}).get("server"))
+        return started is None or not started.is_guarded
+
     async def close(self) -> None:
         """End the relays."""
         while self._relays:
-            _, relay = self._relays.popitem()
-            await relay.close()
+            _, started = self._relays.popitem()
+            await started.relay.close()
+        if self._ending:
+            await asyncio.wait(self._ending)
 
     # --- states ------------------------------------------------------------------------------------------------------
 
@@ -286,33 +322,21 @@ class Keeper:
 
     # --- proxies -----------------------------------------------------------------------------------------------------
 
-    async def _proxy(self, session: Session) -> str | None:
-        """Return what a context of the session is to use as its proxy: that itself, or a relay to it."""
-        url = self._network.proxies.of(session.name, own=session.own_proxy)
-        if url is None or "@" not in url:
-            return url
-        relay = self._relays.get(url)
-        if relay is None:
-            try:
-                relay = await self._network.start_relay(url)
-            except (OSError, ValueError) as error:
-                raise ProxyFailed(f"the proxy of session {session.name!r} cannot be used: {error}") from None
-            relay = await self._admit(url, relay)
-        self._relays.move_to_end(url)
-        return relay.url
-
-    async def _admit(self, url: str, relay: Relay) -> Relay:
-        """Keep a relay that was started, for all who go through this proxy; one that nobody uses makes way."""
-        if (other := self._relays.get(url)) is not None:  # somebody else has started one meanwhile
-            await relay.close()
-            return other
-        self._relays[url] = relay
-        if len(self._relays) > RELAYS_MAX:
-            used = self._network.proxies.in_use | {url}
-            spare = next((each for each in self._relays if each not in used), None)
-            if spare is not None:
-                await self._relays.pop(spare).close()
-        return relay
+    async def _connected(self, options: ContextOptions, proxy: str | None, *, session: str) -> ContextOptions:
+        """Return options with what a context is to use as its proxy: that itself, a relay to it, or one to no other."""
+        is_guarded = self._network.is_guarded()
+        extra = dict(options.extra)
+        if proxy is None and is_guarded and (given := extra.get("proxy")) is not None:
+            proxy = _with_credentials(given)
+        if not is_guarded and (proxy is None or "@" not in proxy):
+            return options if proxy is None else replace(options, extra={**extra, "proxy": {"server": proxy}})
+        try:
+            relay = await self._network.start_relay(proxy)
+        except (OSError, ValueError) as error:
+            raise ProxyFailed(f"the proxy of session {session!r} cannot be used: {error}") from None
+        self._relays[relay.url] = _Started(relay, proxy, is_guarded)
+        # Without it loopback and link-local go by no proxy. Playwright adds it, unless its environment says otherwise.
+        return replace(options, extra={**extra, "proxy": {"server": relay.url, "bypass": "<-loopback>"}})
 
 
 _PROXY_CODES = frozenset(
@@ -342,6 +366,15 @@ def _identity(session: Session) -> dict[str, Any]:
         password = given.password.get_secret_value()
         values["http_credentials"] = {"username": given.username, "password": password, "origin": given.origin}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _with_credentials(given: Mapping[str, str]) -> str:
+    """Return the URL of a proxy that Playwright's own option names; what it lets pass by the proxy goes there, too."""
+    scheme, _, rest = given["server"].rpartition("://")
+    if not given.get("username"):
+        return given["server"]
+    pair = ":".join(quote(given.get(name, ""), safe="") for name in ("username", "password"))
+    return f"{scheme or 'http'}://{pair}@{rest}"
 
 
 def _merged(known: SessionState, whole: SessionState) -> SessionState:

@@ -1,5 +1,6 @@
 """All that concerns the sessions of a crawler: who there is, how they are opened and kept, how they log in."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,6 +39,7 @@ class SessionsParts:
         base: how the contexts of all sessions are opened.
         start_relay: for proxies that want a user name and password.
         code, proxy: the user's own functions.
+        is_guarded: every context needs a relay, the network guard being on.
     """
 
     config: SessionsConfig
@@ -46,6 +48,7 @@ class SessionsParts:
     start_relay: StartRelay
     code: SessionCode = field(default_factory=SessionCode)
     proxy: ProxyFunction | None = None
+    is_guarded: Callable[[], bool] = lambda: False
 
 
 class Sessions:
@@ -73,7 +76,7 @@ class Sessions:
             self.roster,
             vault=StateVault(config.state_dir or parts.directory, key=key),
             base=parts.base,
-            network=Network(proxies=self._proxies, start_relay=parts.start_relay),
+            network=Network(proxies=self._proxies, start_relay=parts.start_relay, is_guarded=parts.is_guarded),
             clock=clock,
             emit=emit,
         )

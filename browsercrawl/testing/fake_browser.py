@@ -332,6 +332,7 @@ class FakeKeeper:
         self.own: dict[str, SessionTerms] = {}
         self.saved: dict[str, dict[str, dict[str, Any]]] = {}
         self.hibernated: list[tuple[str, ContextOptions]] = []
+        self.dismissed: list[ContextOptions] = []
         self.save_s = 0.0
         self.error: BrowsercrawlError | None = None
         self._clock: Clock = clock or SystemClock()
@@ -353,6 +354,10 @@ class FakeKeeper:
         await self._clock.sleep(min(self.save_s, limit_s))
         with suppress(BrowsercrawlError):
             self.saved[session] = {cookie["name"]: dict(cookie) for cookie in await context.cookies(limit_s=limit_s)}
+
+    def dismiss(self, options: ContextOptions) -> None:
+        """Note it."""
+        self.dismissed.append(options)
 
 
 class FakeLauncher:

@@ -1,6 +1,7 @@
 """One fake tab; `fake_browser` opens it."""
 
 import asyncio
+import io
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -21,6 +22,7 @@ from browsercrawl.errors import (
 )
 from browsercrawl.ports import Cleaning, Glance, LocalStorage, Navigation, Presence, Snapshot
 from browsercrawl.request import Capture, WaitUntil
+from browsercrawl.result import DownloadedFile
 from browsercrawl.testing.fake_script import BLANK, NEVER, FakePageScript, sleep_unless
 from browsercrawl.urls import address, shown
 
@@ -57,6 +59,7 @@ class FakePage:
         self._closed = False
         self._visiting = False
         self._committed_at = 0.0
+        self._takes_downloads = False
         self._popups = 0
         self._dialogs = 0
         self.documents: Counter[str] = Counter()
@@ -106,7 +109,7 @@ class FakePage:
         """Dialogs opened by this visit."""
         return self._dialogs
 
-    async def begin(self) -> None:
+    async def begin(self, *, downloads: bool = False) -> None:
         """Start a visit."""
         try:
             await self._begin_call("begin", _BEGIN_LIMIT_S)
@@ -116,6 +119,7 @@ class FakePage:
         if self._visiting:
             self._browser.misuse.append("begin on a page that was not reconditioned")
         self._visiting = True
+        self._takes_downloads = downloads
         self.visits += 1
         self._popups = self._dialogs = 0
         self.documents.clear()
@@ -138,6 +142,15 @@ class FakePage:
         self._commit(url, script)
         if script.network_error is not None:
             raise NetworkFailed(f"{script.network_error} at {shown(url)}", code=script.network_error)
+        if script.download and self._takes_downloads:
+            return Navigation(
+                final_url=self.url,
+                status=script.status,
+                content_type=script.content_type,
+                headers=script.headers,
+                committed=False,
+                download=True,
+            )
         if script.download:
             raise DownloadRefused(f"{shown(url)} is a download")
         self._unfit = None
@@ -231,6 +244,19 @@ class FakePage:
         if len(body) > bytes_max:
             raise TooLarge(f"{what}: {len(body)} bytes, more than {bytes_max}")
         return body
+
+    async def downloads(self, *, limit_s: float) -> tuple[DownloadedFile, ...]:
+        """Return the script's HTML as the file that the document is, if it is one."""
+        await self._begin_call("downloads", limit_s)
+        self._check()
+        if not self._script.download or not self._takes_downloads:
+            return ()
+        body = self._script.html.encode()
+        name = self.url.rpartition("/")[2]
+        file = DownloadedFile(
+            number=1, name=name, url=self.url, content_type=self._script.content_type, file=io.BytesIO(body)
+        )
+        return (file,)
 
     async def interrupt(self, *, limit_s: float) -> bool:
         """End the running script, if it can be ended."""

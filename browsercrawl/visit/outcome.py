@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from browsercrawl.errors import BrowsercrawlError
 from browsercrawl.ports import Navigation, Snapshot
 from browsercrawl.request import Request
-from browsercrawl.result import Phase
+from browsercrawl.result import DownloadedFile, Phase
 
 Extension = Literal["html", "txt", "md", "png", "pdf", "mhtml"]
 """Of the name of a file that a visit leaves."""
@@ -44,6 +44,7 @@ class VisitOutcome:
         requests: what the handler enqueued as it is.
         found_links: URL and label of the links the handler enqueued, subject to scope.
         condemned: why the page must not be used again; None when it may.
+        downloads: open files; whoever has the outcome closes it.
         stop: a handler asked for the end of the run.
         documents: what the page has loaded besides the visit's own document, by host:port.
     """
@@ -61,3 +62,9 @@ class VisitOutcome:
     found_links: tuple[tuple[str, str | None], ...] = ()
     documents: Mapping[str, int] = field(default_factory=dict)
     files: tuple[CapturedFile, ...] = field(default=(), repr=False)
+    downloads: tuple[DownloadedFile, ...] = ()
+
+    def close(self) -> None:
+        """Let go of what was downloaded. May be called again."""
+        for download in self.downloads:
+            download.file.close()

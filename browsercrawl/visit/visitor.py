@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from browsercrawl.clock import Clock
 from browsercrawl.config import CrawlerConfig, Saved
@@ -44,7 +44,7 @@ from browsercrawl.events import Emit
 from browsercrawl.ports import Navigation, PagePort, Snapshot
 from browsercrawl.redaction import redact_text, shorten
 from browsercrawl.request import Capture
-from browsercrawl.result import Phase, SkipReason
+from browsercrawl.result import DownloadedFile, Phase, SkipReason
 from browsercrawl.urls import shown
 from browsercrawl.visit.http import check_status
 from browsercrawl.visit.markdown import MarkdownWriter, has_markdown
@@ -73,10 +73,13 @@ CALL_SLACK_S = 0.05
 FILE_BYTES_MAX = 100_000_000
 """Of a PDF or MHTML: more is no page any more, and comes through the driver in few pieces (300 MB ended it)."""
 
+_Taken = Literal["html", "text", "markdown", "screenshot", "pdf", "mhtml"]
+"""What is made of the page itself."""
+
 _SOURCES: Mapping[Saved, Capture] = {"html": "html", "text": "text", "markdown": "html"}
 """What a snapshot must hold for it."""
 
-_EXTENSIONS: Mapping[Saved, Extension] = {
+_EXTENSIONS: Mapping[_Taken, Extension] = {
     "html": "html",
     "text": "txt",
     "markdown": "md",
@@ -115,6 +118,7 @@ class _Progress:
         self.visit: Visit | None = None
         self.snapshot: Snapshot | None = None
         self.saved: list[CapturedFile] = []
+        self.downloads: tuple[DownloadedFile, ...] = ()
         self._clock = clock
 
     def files(self) -> tuple[CapturedFile, ...]:
@@ -194,6 +198,7 @@ class Visitor:
             requests=visit.requests if visit else (),
             found_links=visit.found_links if visit else (),
             files=progress.files(),
+            downloads=progress.downloads,
         )
 
     async def _carry_out(self, page: PagePort, plan: VisitPlan, progress: _Progress, deadline: float) -> None:
@@ -203,7 +208,7 @@ class Visitor:
                 raise self._deadline_error(plan, progress.phase)
             return left
 
-        await page.begin()
+        await page.begin(downloads="download" in plan.save)
         with progress.enter(Phase.NAVIGATE):
             progress.navigation = await page.goto(
                 plan.request.url,
@@ -217,6 +222,9 @@ class Visitor:
             plan.check.arrived(progress.navigation)
         check_status(progress.navigation, plan)
         if not progress.navigation.committed:
+            if progress.navigation.download:
+                with progress.enter(Phase.CAPTURE):
+                    progress.downloads = await page.downloads(limit_s=remaining_s())
             progress.snapshot = self._of_nothing(progress.navigation, plan)
             return
         if plan.wait_for is not None:
@@ -236,6 +244,8 @@ class Visitor:
             await self._capture(page, plan, progress, remaining_s)
             if plan.check is not None and progress.snapshot is not None:
                 plan.check.look_at_address(progress.snapshot.url)
+            if "download" in plan.save:  # last: nothing fails any more, and who has the outcome closes them
+                progress.downloads = await page.downloads(limit_s=remaining_s())
 
     async def _look(
         self, page: PagePort, plan: VisitPlan, navigation: Navigation, remaining_s: Callable[[], float]
@@ -294,7 +304,7 @@ class Visitor:
 
     def _of_nothing(self, navigation: Navigation, plan: VisitPlan) -> Snapshot:
         """Take what an answer without a document has: nothing. The page still shows an earlier one, so look away."""
-        if plan.wait_for is not None:
+        if plan.wait_for is not None and not navigation.download:
             raise SelectorMissing(f"{shown(plan.request.url)}: HTTP {navigation.status} came without a document")
         return Snapshot(
             url=navigation.final_url,
@@ -339,12 +349,14 @@ class Visitor:
             await self._capture(page, plan, progress, lambda: max(until - self._clock.now(), CALL_SLACK_S))
             if plan.check is not None and progress.snapshot is not None:
                 plan.check.look_at_address(progress.snapshot.url)
+            if "download" in plan.save:
+                progress.downloads = await page.downloads(limit_s=max(until - self._clock.now(), CALL_SLACK_S))
         except BrowsercrawlError:
             return False
         progress.navigation = replace(navigation, loaded=False)
         return True
 
-    async def _body(self, name: Saved, page: PagePort, snapshot: Snapshot, remaining_s: Callable[[], float]) -> bytes:
+    async def _body(self, name: _Taken, page: PagePort, snapshot: Snapshot, remaining_s: Callable[[], float]) -> bytes:
         match name:
             case "html":
                 return _encoded(snapshot.html)
@@ -460,7 +472,7 @@ def check_saved(config: CrawlerConfig) -> None:
     Raises:
         ConfigError: says what is missing.
     """
-    saved = config.visit.save.union(*(rule.save for rule in config.rules if rule.save))
+    saved = config.saved
     if "markdown" in saved and not has_markdown():
         raise ConfigError(
             "saving markdown needs more than the bare package; type: pip install 'browsercrawl[markdown]'"

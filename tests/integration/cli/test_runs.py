@@ -122,7 +122,8 @@ def test_crawl_interrupted_and_resumed_finds_the_whole_shop(
     site: DemoSite, run: Run, start: Start, tmp_path: Path, number: signal.Signals
 ) -> None:
     """Each page has one result, equal to the truth; at most the open pages were visited twice; then nothing is left."""
-    crawl = start(*_crawl_shop(site))
+    # Slowly, so that it goes on while its status is asked for.
+    crawl = start(*_crawl_shop(site), "--delay", "100ms")
     _wait(lambda: sum(site.hits(page.path) for page in site.truth().pages) > 12)
     running = _status(run)
     assert (running["state"], running["pid"], running["go_on"]) == ("running", crawl.pid, None)

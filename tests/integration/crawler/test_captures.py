@@ -15,7 +15,7 @@ from browsercrawl.testing import DemoSite
 if TYPE_CHECKING:
     from tests.integration.crawler.conftest import NewCrawler
 
-KINDS = sorted(get_args(Saved))
+KINDS = sorted(set(get_args(Saved)) - {"download"})
 
 
 def contents(run: Path, line: dict[str, Any]) -> dict[str, bytes]:

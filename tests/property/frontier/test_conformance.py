@@ -492,9 +492,8 @@ def test_store_whatever_is_asked_agrees_with_the_obvious_model(harness: Any) -> 
     class Machine(FrontierMachine):
         make = harness
 
+    checks = list(HealthCheck)
     run_machine(
         Machine,
-        settings=settings(
-            max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=checks),
     )

@@ -99,6 +99,13 @@ def test_command_line_lean_and_proxy_add_their_switches() -> None:
     assert "--force-webrtc-ip-handling-policy=disable_non_proxied_udp" in args
 
 
+def test_command_line_guarded_lets_nothing_go_by_udp() -> None:
+    """What goes by UDP goes by no proxy; without a guard and a proxy the browser is left as it is."""
+    udp = {"--force-webrtc-ip-handling-policy=disable_non_proxied_udp", "--disable-quic"}
+    assert udp <= set(command_line(BrowserConfig(), guarded=True).args)
+    assert udp.isdisjoint(command_line(BrowserConfig()).args)
+
+
 def test_command_line_flood_protection_stays_on_unless_the_user_drops_it() -> None:
     """Chromium's flood protection, which Playwright switches off, is on; a user may still switch it off by name."""
     switch = "--disable-ipc-flooding-protection"

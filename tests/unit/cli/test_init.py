@@ -89,7 +89,7 @@ def test_document_names_every_field_and_no_other() -> None:
     """The table of fields is complete."""
     text = DOCUMENT.read_text(encoding="utf-8")
     job = JobFile.read("seeds: {file: x}", name="x", base=Path("/")).resolve({})
-    sections = ("seeds", "visit", "links", "limits", "pace", "browser", "sessions", "output")
+    sections = ("seeds", "visit", "links", "limits", "pace", "browser", "network", "sessions", "output")
     fields = {f"{part}.{leaf}" for part in sections for leaf in type(getattr(job, part)).model_fields}
     assert set(re.findall(r"^\| `([a-z]+\.[a-z_]+)`", text, re.MULTILINE)) == fields
     own = {*ProfilePart.model_fields, *(f"login.{name}" for name in LoginPart.model_fields)}

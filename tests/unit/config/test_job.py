@@ -96,7 +96,8 @@ handlers: {product: "shop:product"}
 def test_job_every_leaf_is_known_to_the_configuration() -> None:
     """No field of the sections can be forgotten on its way; those that go another way are named here."""
     elsewhere = {"limits.max_failures", "pace.ignore_robots", "browser.headed", "browser.playwright_config"}
-    sections = ("visit", "links", "limits", "pace", "browser")
+    elsewhere |= {"visit.block_hosts"}
+    sections = ("visit", "links", "limits", "pace", "browser", "network")
     leaves = {f"{part}.{leaf}" for part in sections for leaf in type(getattr(_job(""), part)).model_fields}
     assert leaves == set(_FIELDS) | elsewhere
 

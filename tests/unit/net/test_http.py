@@ -49,7 +49,7 @@ def answer(exchange: Exchange) -> None:
 async def site() -> AsyncIterator[tuple[HttpClient, str]]:
     """Return a client, and the address of a server."""
     server = Server(answer)
-    client = HttpClient(user_agent="browsercrawl/1 (+a@b.test)", bytes_max=BYTES_MAX, limit_s=0.5)
+    client = HttpClient(user_agent="browsercrawl/1 (+a@b.test)", bytes_max=BYTES_MAX, limit_s=2.0)
     yield client, f"http://127.0.0.1:{server.port}"
     server.stop()
 

@@ -78,7 +78,14 @@ def test_result_line_has_no_bodies() -> None:
     assert fields.keys() == set(Result.model_fields) - {"html", "text"}
     assert fields["links"] == 2
     assert fields["data"] == [{"p": 1}]
-    assert fields["artifacts"] == [{"name": "html", "path": "artifacts/00/x.html.gz", "bytes": 7}]
+    assert fields["artifacts"] == [
+        {
+            "name": "html",
+            "path": "artifacts/00/x.html.gz",
+            "bytes": 7,
+            **dict.fromkeys(("source", "content_type", "sha256")),
+        }
+    ]
     assert fields["url"] == "https://a.example/?token=1"
 
 

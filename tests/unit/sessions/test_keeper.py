@@ -40,8 +40,8 @@ def cookie(value: str, *, name: str = "sid", domain: str = "site.test", expires:
 class FakeRelay:
     """A relay that only remembers whether it was closed, and tells the failure it is given."""
 
-    def __init__(self, url: str) -> None:
-        self.url = f"relay-to-{url.rpartition('@')[2]}"
+    def __init__(self, url: str | None, number: int) -> None:
+        self.url = f"relay-{number}-to-{(url or '').rpartition('@')[2]}"
         self.closed = False
         self.failure: str | None = None
 
@@ -61,6 +61,7 @@ class World:
     events: list[Event] = field(default_factory=list)
     relays: list[FakeRelay] = field(default_factory=list)
     relay_error: Exception | None = None
+    guarded: bool = False
 
     def keeper(self, **sessions: Any) -> tuple[Keeper, Roster]:
         """Make a keeper; several share the directory, as processes would."""
@@ -73,16 +74,20 @@ class World:
             roster,
             vault=StateVault(self.directory, key=None),
             base=ContextOptions(extra={"locale": "en"}),
-            network=Network(proxies=ProxyRotation(urls, cooldown_s=60, clock=self.clock), start_relay=self._start),
+            network=Network(
+                proxies=ProxyRotation(urls, cooldown_s=60, clock=self.clock),
+                start_relay=self._start,
+                is_guarded=lambda: self.guarded,
+            ),
             clock=self.clock,
             emit=self.events.append,
         )
         return keeper, roster
 
-    async def _start(self, url: str) -> FakeRelay:
+    async def _start(self, url: str | None) -> FakeRelay:
         if self.relay_error is not None:
             raise self.relay_error
-        self.relays.append(FakeRelay(url))
+        self.relays.append(FakeRelay(url, len(self.relays)))
         return self.relays[-1]
 
 
@@ -324,13 +329,44 @@ async def test_revive_proxy_with_password_goes_through_a_relay() -> None:
     world = World()
     keeper, _ = world.keeper(proxies=["http://user:planted@127.0.0.1:8"])
     options = await keeper.revive("bob")
-    assert options.extra["proxy"] == {"server": "relay-to-127.0.0.1:8"}
+    assert options.extra["proxy"] == {"server": "relay-0-to-127.0.0.1:8", "bypass": "<-loopback>"}
     assert "planted" not in repr((options, world.events, keeper))
     context, _ = await opened(options)
     await keeper.hibernate("bob", context, options=options, limit_s=1)
-    assert (await keeper.revive("bob")).extra["proxy"] == options.extra["proxy"]
+    keeper.dismiss(options)
+    keeper.dismiss(options)
+    assert (await keeper.revive("bob")).extra["proxy"]["server"] == "relay-1-to-127.0.0.1:8"
     await keeper.close()
-    assert [relay.closed for relay in world.relays] == [True]
+    assert [relay.closed for relay in world.relays] == [True, True]
+
+
+async def test_revive_guarded_context_has_a_relay_of_its_own() -> None:
+    """Also one without a proxy, and the anonymous one; a proxy stands behind the relay. Earlier ones are outdated."""
+    world = World()
+    keeper, _ = world.keeper(proxies=["http://127.0.0.1:8"])
+    before = await keeper.revive("bob")
+    assert before.extra["proxy"] == {"server": "http://127.0.0.1:8"}
+    assert not keeper.is_outdated(before)
+    world.guarded = True
+    after = await keeper.revive("bob")
+    plain, _ = world.keeper()
+    anonymous = await plain.revive("")
+    servers = [options.extra["proxy"]["server"] for options in (after, anonymous)]
+    assert servers == ["relay-0-to-http://127.0.0.1:8", "relay-1-to-"]
+    assert [keeper.is_outdated(before), keeper.is_outdated(after), plain.is_outdated(anonymous)] == [True, False, False]
+    assert [keeper.is_proxied(before), keeper.is_proxied(after), plain.is_proxied(anonymous)] == [True, True, False]
+    await keeper.close()
+    await plain.close()
+
+
+async def test_proxy_failure_of_a_guarded_context_without_a_proxy_is_none() -> None:
+    """What the guard's own relay cannot reach is the site's failure: there is no proxy to blame."""
+    world = World(guarded=True)
+    keeper, _ = world.keeper()
+    options = await keeper.revive("bob")
+    world.relays[0].failure = "never asked"
+    assert keeper.proxy_failure(options, NetworkFailed("x", code="ERR_EMPTY_RESPONSE"), since=0.0) is None
+    await keeper.close()
 
 
 async def test_revive_private_context_leaves_the_other_contexts_relay_alone() -> None:

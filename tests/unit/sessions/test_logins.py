@@ -61,7 +61,7 @@ class World:
         code = SessionCode(logins={None: self._log_in})
         self.logins = Logins(keeper, code=code, key=None, clock=self.clock, emit=self.events.append)
 
-    async def _no_relay(self, url: str) -> Any:
+    async def _no_relay(self, url: str | None) -> Any:
         raise AssertionError(url)
 
     async def _log_in(self, page: Any, who: LoginSession) -> None:

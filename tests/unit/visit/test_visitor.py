@@ -250,6 +250,19 @@ async def test_visit_condemns_the_page_when_the_page_is_at_fault(script: FakePag
     assert (await Bench(script).visit()).condemned == condemned
 
 
+async def test_visit_takes_a_download_only_where_it_is_to_be_saved() -> None:
+    """The file that comes in place of a page is given on, open, and nothing else is taken or waited for."""
+    bench = Bench(FakePageScript(download=True, html="a,b", content_type="text/csv"))
+    outcome = await bench.visit(save=frozenset({"download", "text"}), wait_for=".never")
+    assert outcome.error is None
+    assert outcome.files == ()
+    assert [(each.number, each.content_type, each.file.read()) for each in outcome.downloads] == [
+        (1, "text/csv", b"a,b")
+    ]
+    outcome.close()
+    assert outcome.downloads[0].file.closed
+
+
 @pytest.mark.parametrize("salvage", [False, True])
 async def test_visit_salvage_takes_what_a_hung_page_shows(salvage: bool) -> None:
     """A page that hangs until its deadline is interrupted and taken as partial where that is wanted; else it fails."""

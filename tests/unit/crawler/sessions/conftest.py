@@ -135,7 +135,8 @@ class Area:
         more = options.pop("profile", {})
         profiles = [{"name": name, "account": name, "login": login or {}, **more} for name in names]
         sessions["profiles"] = [*profiles, *sessions.get("profiles", ())]
-        config = CrawlerConfig.load({"concurrency": 4, **options, "sessions": sessions})
+        network = {"guard": "off"}  # so that a context's option names its proxy itself, and no relay to it
+        config = CrawlerConfig.load({"concurrency": 4, "network": network, **options, "sessions": sessions})
         crawler = Crawler(config, on_event=self.events.append, launch=self.launcher, clock=self.clock)
         crawler.login()(self.log_in)
         crawler.logged_out()(self.is_out)

@@ -1,4 +1,4 @@
-"""The gate before every visit: what robots.txt forbids is never fetched. Who must wait for it waits in the frontier.
+"""Before every visit: what robots.txt forbids is never fetched. Who must wait for it waits in the frontier.
 
 What a page redirects to is known only when it is there. If robots.txt of that place forbids it, nothing of it is used:
 no handler gets it, no link of it is followed, and the request ends as skipped. Where it cannot be asked in time, the
@@ -8,15 +8,18 @@ Logins, what user code loads by itself and what pages load with them are not ask
 that a crawler comes upon.
 """
 
+import asyncio
+from http import HTTPStatus
+
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.dispatcher.wiring import Wiring
-from browsercrawl.errors import BrowsercrawlError, InvalidURL, ProxyFailed
+from browsercrawl.errors import BrowsercrawlError, InvalidURL, NetworkFailed, ProxyFailed
 from browsercrawl.frontier import Claim, Cost, HostUpdate
-from browsercrawl.net import HttpClient
+from browsercrawl.net import Document, HttpClient
 from browsercrawl.politeness import ROBOTS_BYTES_MAX, Robots
 from browsercrawl.request import Request
 from browsercrawl.result import Phase, SkipReason
-from browsercrawl.urls import address
+from browsercrawl.urls import address, shown
 from browsercrawl.visit import PhaseTimes, VisitOutcome
 
 FETCH_LIMIT_S = 30.0
@@ -30,21 +33,22 @@ class NotYet(Exception):
     """It is not known yet whether a request may be visited; it was given back."""
 
 
-class Gate:
-    """Lets requests pass, or not."""
+class RobotsCheck:
+    """Lets requests pass, or not. It goes by the network guard's way, as contexts do."""
 
     def __init__(self, wiring: Wiring, config: CrawlerConfig) -> None:
         self._w = wiring
         browser = config.browser
         self._proxy = browser.proxy
-        client = HttpClient(
+        self._is_guarded = config.network.guard != "off"
+        self._client = HttpClient(
             user_agent=browser.user_agent or browser.identification,
             bytes_max=ROBOTS_BYTES_MAX,
             limit_s=FETCH_LIMIT_S,
             verify=not browser.context_options.get("ignore_https_errors", False),
         )
         self._robots = Robots(
-            client.get, token=browser.product_token, clock=wiring.clock, emit=wiring.emit, restrain=self._restrain
+            self._fetch, token=browser.product_token, clock=wiring.clock, emit=wiring.emit, restrain=self._restrain
         )
 
     async def stops(self, claim: Claim) -> VisitOutcome | None:
@@ -85,6 +89,27 @@ class Gate:
     async def close(self) -> None:
         """Ask no more. Idempotent."""
         await self._robots.close()
+
+    async def _fetch(self, url: str, proxy: str | None) -> Document:
+        if not self._is_guarded:
+            return await self._client.get(url, proxy)
+        began_at = asyncio.get_running_loop().time()
+        try:
+            way = await self._w.guard.open(proxy)
+        except (OSError, ValueError) as error:
+            raise NetworkFailed(f"{shown(url)}: no way into the network: {error}", code="ERR_FAILED") from error
+        try:
+            return await self._client.get(url, way.url)
+        except NetworkFailed as error:
+            notes = [note for note in way.ledger.since(began_at) if note.host == address(url).hostname]
+            if notes and notes[-1].reason is not None:
+                # The guard refuses the host: a visit is refused as well, and says so.
+                return Document(url=url, status=HTTPStatus.NOT_FOUND, headers={}, body=b"")
+            if notes:
+                raise NetworkFailed(error.message, code=notes[-1].code) from error
+            raise
+        finally:
+            await way.close()
 
     def _proxy_of(self, request: Request) -> str | None:
         """Return the proxy of a request's session: what its pages go through."""

@@ -1,0 +1,91 @@
+"""What the driver remembers of the answers that a page got; asked for only when it is needed."""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from playwright.async_api import Error as PlaywrightError
+from playwright.async_api import Page, Response
+
+from browsercrawl.browser.calls import Calls
+from browsercrawl.errors import InvalidURL
+from browsercrawl.ports import Navigation
+from browsercrawl.urls import address
+
+if TYPE_CHECKING:
+    from browsercrawl.browser.page import PlaywrightPage
+
+_LIMIT_S = 1.0
+_HOSTS_MAX = 100
+"""Hosts counted of one visit; a page that goes about more widely than that is no longer followed."""
+
+
+async def last_response(page: "PlaywrightPage", url: str | None) -> Response | None:
+    """Return the last main document's response; with `url`, only if the navigation to it got one. Never raises."""
+    raw: Page = page.raw
+    try:
+        requests = await page.link.calls.run(raw.requests(), limit_s=_LIMIT_S)
+    except (TimeoutError, PlaywrightError):
+        return None
+    for request in reversed(requests):
+        if request.is_navigation_request() and request.frame is raw.main_frame:
+            first = request
+            while first.redirected_from is not None:
+                first = first.redirected_from
+            matches = url is None or without_fragment(first.url) == without_fragment(url)
+            return request.existing_response if matches else None
+    return None
+
+
+async def media_type_of(raw: Page, url: str, *, calls: Calls) -> str | None:
+    """Return the media type of a page's answer from this address; None when that is not known. Never raises."""
+    try:
+        requests = await calls.run(raw.requests(), limit_s=_LIMIT_S)
+    except (TimeoutError, PlaywrightError):
+        return None
+    for request in reversed(requests):
+        if request.url == url and request.existing_response is not None:
+            return _media_type(request.existing_response)
+    return None
+
+
+def navigation_of(url: str, response: Response | None, *, status: int | None, loaded: bool) -> Navigation:
+    """Tell what a navigation came to."""
+    headers = {} if response is None else dict(response.headers)
+    media_type = None if response is None else _media_type(response)
+    return Navigation(
+        final_url=url,
+        status=status,
+        content_type=media_type,
+        headers=headers,
+        loaded=loaded,
+        latency_s=None if response is None else _latency_s(response),
+    )
+
+
+def count_document(hosts: Counter[str], url: str) -> None:
+    """Count a document that a page has loaded, by its host:port; about:blank and the like are none."""
+    try:
+        host = address(url).host
+    except InvalidURL:
+        return
+    if host in hosts or len(hosts) < _HOSTS_MAX:
+        hosts[host] += 1
+
+
+def without_fragment(url: str) -> str:
+    """Return a URL up to its `#`."""
+    return url.partition("#")[0]
+
+
+def _latency_s(response: Response) -> float | None:
+    """Return the seconds from a request to the first byte of its answer; None: nothing was sent for it.
+
+    Of a chain of redirects it is the last link.
+    """
+    timing = response.request.timing
+    sent, answered = timing["requestStart"], timing["responseStart"]
+    return (answered - sent) / 1000 if 0 <= sent < answered else None
+
+
+def _media_type(response: Response) -> str | None:
+    return response.headers.get("content-type", "").partition(";")[0].strip().lower() or None

@@ -1,0 +1,122 @@
+"""What the dispatcher does about the network guard: leaves out what it refuses, and tells what it has refused.
+
+The browser cannot tell: a connection that the guard has cut, or could not make, looks like one that the site has cut.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+from browsercrawl.dispatcher.wiring import Wiring
+from browsercrawl.errors import InvalidURL, NetworkFailed
+from browsercrawl.net import Note
+from browsercrawl.pool import Lease
+from browsercrawl.request import Request
+from browsercrawl.result import Phase, SkipReason
+from browsercrawl.urls import address, shown
+from browsercrawl.visit import PhaseTimes, VisitOutcome
+
+REFUSED = "guard.refused"
+"""How refused connections are counted in the frontier's totals."""
+
+_NOTE = "trusted"
+"""Under which name the frontier keeps the private origins that the input named."""
+
+_CUT = frozenset(
+    {
+        "ERR_CONNECTION_ABORTED", "ERR_CONNECTION_CLOSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE",
+        "ERR_FAILED", "ERR_PROXY_CONNECTION_FAILED", "ERR_SOCKET_NOT_CONNECTED", "ERR_TUNNEL_CONNECTION_FAILED",
+    }
+)  # fmt: skip
+"""Chromium's names of what a connection looks like that ends without an answer."""
+
+
+class Guarding:
+    """See the module's text."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._w = wiring
+        self._guard = wiring.guard
+        self._trusted: set[str] = set()
+        self._told = wiring.guard.refused
+
+    async def restore(self) -> None:
+        """Trust what the input of earlier processes named."""
+        noted = (await self._w.frontier.notes()).get(_NOTE)
+        for url in json.loads(noted) if noted else ():
+            self._trusted.add(url)
+            self._guard.trust(address(url))
+
+    async def trust(self, seeds: Sequence[Request]) -> None:
+        """Allow the private origins that seeds name, now and when the run is resumed."""
+        new = {f"http://{each.address.host}/" for each in seeds if self._guard.trust(each.address)} - self._trusted
+        if new:
+            self._trusted |= new
+            await self._w.frontier.note({_NOTE: json.dumps(sorted(self._trusted))})
+
+    def refuses(self, request: Request) -> bool:
+        """Tell whether a request must not be visited, as far as its URL shows."""
+        return self._guard.refusal(request.address) is not None
+
+    def unvisited(self, request: Request) -> VisitOutcome | None:
+        """Return the outcome of a request that must not be visited; None: it may."""
+        if not self.refuses(request):
+            return None
+        return VisitOutcome(phase=Phase.LEASE, times=PhaseTimes(), skip_reason=SkipReason.GUARD)
+
+    def is_outdated(self, request: Request, lease: Lease) -> bool:
+        """Tell whether a lease's context was opened before the guard was on; that serves nobody any more then."""
+        if not self._w.sessions.keeper.is_outdated(lease.options):
+            return False
+        self._w.pool.recycle(request.session_key, "the network guard is on now")
+        return True
+
+    def explained(self, request: Request, outcome: VisitOutcome, *, lease: Lease, since: float) -> VisitOutcome:
+        """Return what a visit came to in truth.
+
+        Args:
+            request: that was visited.
+            outcome: as the browser tells it.
+            lease: whose page it was.
+            since: when the visit began, by the event loop's clock.
+        """
+        if outcome.navigation is not None and outcome.error is None and self._has_strayed(outcome):
+            return replace(outcome, skip_reason=SkipReason.GUARD, snapshot=None, data=())
+        error = outcome.error
+        way = self._guard.way(lease.options.extra.get("proxy", {}).get("server", ""))
+        if way is None or not isinstance(error, NetworkFailed) or error.code not in _CUT:
+            return outcome
+        note = _cause(request, way.ledger.since(since))
+        if note is not None and note.reason is not None:
+            return replace(outcome, error=None, skip_reason=SkipReason.GUARD)
+        why = way.failure_since(since)
+        if why is None and note is None:
+            return outcome
+        code = "ERR_PROXY_CONNECTION_FAILED" if why is not None or note is None else note.code
+        true = NetworkFailed(f"loading {shown(request.url)}: {why or code}", code=code)
+        true.__cause__ = error
+        return replace(outcome, error=true)
+
+    def take_refused(self) -> dict[str, int]:
+        """Return how many connections were refused since the last call, by `REFUSED`."""
+        count, self._told = self._guard.refused - self._told, self._guard.refused
+        return {REFUSED: count} if count else {}
+
+    def _has_strayed(self, outcome: VisitOutcome) -> bool:
+        """Tell whether a redirect has led where no request may lead."""
+        assert outcome.navigation is not None, "asked for what has an answer"
+        try:
+            return self._guard.refusal(address(outcome.navigation.final_url)) is not None
+        except InvalidURL:  # about:blank, data:
+            return False
+
+
+def _cause(request: Request, notes: Sequence[Note]) -> Note | None:
+    """Return what kept the main document from being loaded.
+
+    That is what befell its own host. If nothing did, a redirect led to another one: the last refusal, or failure.
+    """
+    host, _, port = request.address.host.rpartition(":")
+    own = [note for note in notes if note.host == host and note.port == int(port)]
+    refusals = [note for note in notes if note.reason is not None]
+    return next((found[-1] for found in (own, refusals, notes) if found), None)
