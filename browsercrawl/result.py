@@ -133,6 +133,17 @@ class ResultFields(BaseModel):
     depth: int = 0
     parent_url: str | None = None
     timings: Timings = Timings()
+    transferred_bytes: int | None = Field(
+        default=None,
+        ge=0,
+        description=(
+            "Sent and received by the context while it was visited, with headers and TLS; None: not by the network "
+            "guard's way, where they are counted. Of this visit alone only if the context had no other page meanwhile."
+        ),
+    )
+    refused_connections: int = Field(
+        default=0, ge=0, description="Of the context during these visits, that the network guard refused."
+    )
     started_at: datetime | None = Field(default=None, description="When the first visit began, UTC; None if none did.")
     finished_at: datetime
 

@@ -198,6 +198,15 @@ OPTIONS = (
         help="End early when the run directory is larger: 500MB, 20GiB.",
     ),
     Option(
+        flag="--max-bytes",
+        metavar="SIZE",
+        group=_LIMITS,
+        read=written(size_bytes),
+        field="limits.max_bytes",
+        default="no limit",
+        help="End early when so much was sent and received over the network.",
+    ),
+    Option(
         flag="--timeout",
         metavar="TIME",
         group=_PAGE,

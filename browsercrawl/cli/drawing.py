@@ -226,6 +226,11 @@ def print_summary(
     if summary.links_skipped:
         left = ", ".join(f"{reason.replace('_', ' ')} {number:,}" for reason, number in summary.links_skipped.items())
         table.add_row("links left out", left)
+    if summary.transferred_bytes:
+        passed = Text(shown_bytes(summary.transferred_bytes))
+        if summary.refused:
+            passed.append(f"  {count_of(summary.refused, 'connection')} refused", _QUIET)
+        table.add_row("network", passed)
     if summary.phase_p50_s.get("navigate"):  # else no page was timed: a resumed run had nothing left to visit
         table.add_row("pace", _pace(summary))
     table.add_row("profile", _profile_text(config))

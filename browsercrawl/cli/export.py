@@ -77,6 +77,7 @@ COLUMNS = (
     _plain("parent_url"),
     _plain("links", "int64"),
     *(_of_timings(name) for name in Timings.model_fields),
+    *(_plain(name, "int64") for name in ("transferred_bytes", "refused_connections")),
     *(_plain(name, "timestamp") for name in ("started_at", "finished_at")),
     Column("data", "string", lambda record: _json(record.data) if record.data else None),
     Column("artifacts", "artifacts", lambda record: [each.model_dump() for each in record.artifacts]),

@@ -56,6 +56,7 @@ limits:
   max_failures: 25%             # or a number
   # max_download: 100MB         # of each file, with `save: [download]`
   max_disk: 10GB
+  # max_bytes: 50GB             # sent and received
 
 pace:
   concurrency: auto             # pages at the same time; auto begins with 2 per core and finds what brings most

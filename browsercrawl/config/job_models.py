@@ -145,6 +145,9 @@ class LimitsPart(Part):
     max_disk: Annotated[int, Size()] | None = Field(
         default=None, description="End early when the run directory is larger."
     )
+    max_bytes: Annotated[int, Size()] | None = Field(
+        default=None, description="End early when so much was sent and received over the network."
+    )
 
 
 class PacePart(Part):
@@ -376,6 +379,7 @@ _FIELDS = {
     "limits.max_time": "limits.max_time_s",
     "limits.max_download": "visit.max_download_bytes",
     "limits.max_disk": "limits.max_disk_bytes",
+    "limits.max_bytes": "limits.max_bytes",
     "pace.concurrency": "concurrency",
     "pace.memory": "memory_limit_bytes",
     "pace.delay": "host.delay_s",

@@ -284,6 +284,9 @@ class LimitsConfig(ConfigModel):
         default=None, description="Failed ones among those finished by this process, looked at from 20 on."
     )
     max_disk_bytes: int | None = Field(default=None, ge=1, description="Size of the run directory.")
+    max_bytes: int | None = Field(
+        default=None, ge=1, description="Sent and received over the network, by this process."
+    )
 
 
 class VisitRule(ConfigModel):

@@ -13,6 +13,7 @@ from browsercrawl.crawler.files import RunFiles
 from browsercrawl.dispatcher import LINK, REFUSED, Dispatcher
 from browsercrawl.errors import OutputFailed
 from browsercrawl.events import SessionHealth, Status
+from browsercrawl.net import Guard
 from browsercrawl.output import ArtifactStore, FinishReason, Meter, Summary, size_of
 from browsercrawl.pool import Pool
 from browsercrawl.pressure import read_memory
@@ -31,11 +32,18 @@ class Account:
         files: of the run.
         clock: of the run.
         config: what ends the run early.
+        guard: counts the bytes.
         on_limit: told when one of those limits is reached, with a sentence about it; maybe more than once.
     """
 
     def __init__(
-        self, files: RunFiles, *, clock: Clock, config: LimitsConfig, on_limit: Callable[[FinishReason, str], None]
+        self,
+        files: RunFiles,
+        *,
+        clock: Clock,
+        config: LimitsConfig,
+        guard: Guard,
+        on_limit: Callable[[FinishReason, str], None],
     ) -> None:
         self._meter = Meter(clock, totals=files.totals, phases=files.notes.get("phases") or None)
         self._failed = 0
@@ -48,6 +56,9 @@ class Account:
         self._clock = clock
         self._began = clock.now()
         self._before_s = float(files.notes.get("elapsed_s", 0))
+        self._guard = guard
+        self._transferred_at_first = guard.transferred_bytes
+        self._transferred_before = int(files.notes.get("transferred_bytes", 0))
         self._sessions: list[SessionHealth] = []
         self._sessions_before = {each.session: each for each in sessions_noted(files.notes, clock.utc())}
 
@@ -78,13 +89,16 @@ class Account:
             self._on_limit(FinishReason.MAX_FAILURES, told)
 
     def look(self) -> None:
-        """Look at the limits on time and disk; a few times a second."""
-        time_s, disk_bytes = self._config.max_time_s, self._config.max_disk_bytes
+        """Look at the limits on time, disk and bytes; a few times a second."""
+        time_s, disk_bytes, most_bytes = self._config.max_time_s, self._config.max_disk_bytes, self._config.max_bytes
         if time_s is not None and self.elapsed_s >= time_s:
             self._on_limit(FinishReason.MAX_TIME, f"max_time ({time_s:g} s) is over")
         elif disk_bytes is not None and (size := self._disk_bytes()) >= disk_bytes:
             told = f"the run directory holds {size:,} bytes; max_disk is {disk_bytes:,}"
             self._on_limit(FinishReason.MAX_DISK, told)
+        elif most_bytes is not None and (count := self._transferred_bytes()) >= most_bytes:
+            told = f"{count:,} bytes were sent and received; max_bytes is {most_bytes:,}"
+            self._on_limit(FinishReason.MAX_BYTES, told)
 
     async def keep(self, every_s: float) -> None:
         """Note every few seconds how the run stands, for whoever looks at it when this process is dead."""
@@ -133,6 +147,7 @@ class Account:
                 if name.startswith(LINK)
             },
             refused=totals.get(REFUSED, 0),
+            transferred_bytes=self._transferred_before + self._transferred_bytes(),
             duplicates=counts.duplicates,
             unfinished=counts.open,
             started_at=datetime.fromisoformat(files.notes["started_at"]),
@@ -172,6 +187,9 @@ class Account:
             sessions=self._sessions,
         )
 
+    def _transferred_bytes(self) -> int:
+        return self._guard.transferred_bytes - self._transferred_at_first
+
     def _disk_bytes(self) -> int:
         """Return the size of the run directory's files that grow."""
         directory, artifacts = self._files.directory, self._artifacts
@@ -182,7 +200,11 @@ class Account:
         return size + artifacts.bytes_written + self._artifacts_before_bytes
 
     def _standing(self) -> dict[str, str]:
-        standing = {"elapsed_s": f"{self._before_s + self.elapsed_s:.3f}", "phases": self._meter.phases_json()}
+        standing = {
+            "elapsed_s": f"{self._before_s + self.elapsed_s:.3f}",
+            "phases": self._meter.phases_json(),
+            "transferred_bytes": str(self._transferred_before + self._transferred_bytes()),
+        }
         if self._sessions:  # as of the last status, which told them at most a moment ago
             before = self._sessions_before
             told = [_together(each, before.get(each.session), self.elapsed_s) for each in self._sessions]

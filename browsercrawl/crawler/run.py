@@ -326,7 +326,9 @@ class Run:
     async def _prepare(self, files: RunFiles) -> None:
         """Open the books; tell that the run begins."""
         config, clock = self._parts.config, self._parts.clock
-        self._account = Account(files, clock=clock, config=config.limits, on_limit=self._on_limit)
+        self._account = Account(
+            files, clock=clock, config=config.limits, guard=self._parts.guard, on_limit=self._on_limit
+        )
         if files.directory is not None:
             assert self._space is not None, "made before the files"
             self._artifacts = ArtifactStore(files.directory.artifacts, space=self._space)

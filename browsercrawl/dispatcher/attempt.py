@@ -135,7 +135,8 @@ class Attempts:
         try:
             lease_s = self._w.clock.now() - asked_at
             standing = self._identities.standing(claim.request, lease, before=before)
-            outcome = await self._visit(claim, lease, plan, history)
+            with self.guarding.counting(lease, history):
+                outcome = await self._visit(claim, lease, plan, history)
             condemned = outcome.condemned
             history.add(claim, outcome, lease_s=lease_s)
             await finish(self._settle(claim, outcome, history, alone=alone, standing=standing))
@@ -287,6 +288,8 @@ class Attempts:
             outcome=Outcome.SUCCEEDED if succeeded else Outcome.FAILED if outcome.error else Outcome.SKIPPED,
             attempts=claim.attempt - claim.is_down if history.started_at is not None else 0,
             timings=timings,
+            transferred_bytes=history.transferred_bytes,
+            refused_connections=history.refused_connections,
             started_at=history.started_at,
             finished_at=self._w.clock.utc(),
             visit=outcome,

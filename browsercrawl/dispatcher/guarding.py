@@ -4,12 +4,14 @@ The browser cannot tell: a connection that the guard has cut, or could not make,
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
+from browsercrawl.dispatcher.settle import History
 from browsercrawl.dispatcher.wiring import Wiring
 from browsercrawl.errors import InvalidURL, NetworkFailed
-from browsercrawl.net import Note
+from browsercrawl.net import Note, Way
 from browsercrawl.pool import Lease
 from browsercrawl.request import Request
 from browsercrawl.result import Phase, SkipReason
@@ -83,7 +85,7 @@ class Guarding:
         if outcome.navigation is not None and outcome.error is None and self._has_strayed(outcome):
             return replace(outcome, skip_reason=SkipReason.GUARD, snapshot=None, data=())
         error = outcome.error
-        way = self._guard.way(lease.options.extra.get("proxy", {}).get("server", ""))
+        way = self._way(lease)
         if way is None or not isinstance(error, NetworkFailed) or error.code not in _CUT:
             return outcome
         note = _cause(request, way.ledger.since(since))
@@ -97,10 +99,28 @@ class Guarding:
         true.__cause__ = error
         return replace(outcome, error=true)
 
+    @contextmanager
+    def counting(self, lease: Lease, history: History) -> Iterator[None]:
+        """Count what goes through a lease's way meanwhile, for the history of its request."""
+        way = self._way(lease)
+        if way is None:
+            yield
+            return
+        ledger = way.ledger
+        transferred, refused = ledger.transferred_bytes, ledger.refused
+        try:
+            yield
+        finally:
+            history.transferred_bytes = (history.transferred_bytes or 0) + ledger.transferred_bytes - transferred
+            history.refused_connections += ledger.refused - refused
+
     def take_refused(self) -> dict[str, int]:
         """Return how many connections were refused since the last call, by `REFUSED`."""
         count, self._told = self._guard.refused - self._told, self._guard.refused
         return {REFUSED: count} if count else {}
+
+    def _way(self, lease: Lease) -> Way | None:
+        return self._guard.way(lease.options.extra.get("proxy", {}).get("server", ""))
 
     def _has_strayed(self, outcome: VisitOutcome) -> bool:
         """Tell whether a redirect has led where no request may lead."""

@@ -45,6 +45,8 @@ class History:
         logouts: how often its page showed its session as logged out that had been logged in for this very visit.
         expiries: how often its page showed its session as logged out at all.
         proxy_failures: how often a proxy failed under it.
+        transferred_bytes: by its contexts during its visits; None: nobody has counted.
+        refused_connections: likewise, by the network guard.
     """
 
     started_at: datetime | None = None
@@ -59,6 +61,8 @@ class History:
     logouts: int = 0
     expiries: int = 0
     proxy_failures: int = 0
+    transferred_bytes: int | None = None
+    refused_connections: int = 0
 
     @classmethod
     def of(cls, claim: Claim) -> "History":
@@ -162,6 +166,8 @@ class Ending:
     outcome: Outcome
     attempts: int
     timings: Timings = field(default_factory=Timings)
+    transferred_bytes: int | None = None
+    refused_connections: int = 0
     started_at: datetime | None = None
     finished_at: datetime
     visit: VisitOutcome | None = None
@@ -198,6 +204,8 @@ def result_of(request: Request, ending: Ending) -> Result:
         depth=request.depth,
         parent_url=request.parent_url,
         timings=ending.timings,
+        transferred_bytes=ending.transferred_bytes,
+        refused_connections=ending.refused_connections,
         started_at=ending.started_at,
         finished_at=ending.finished_at,
     )

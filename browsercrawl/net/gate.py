@@ -180,11 +180,11 @@ class _BrowserSide(_Side):
 
     def received(self, data: bytes) -> None:
         """Take what a site sends."""
-        self._ledger.received_bytes += len(data)
+        self._ledger.passed(len(data))
         self.transport.write(data)
 
     def data_received(self, data: bytes) -> None:
-        self._ledger.sent_bytes += len(data)
+        self._ledger.passed(len(data))
         if self._is_raw and self.other is not None:
             self.other.transport.write(data)
             return

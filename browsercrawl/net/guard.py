@@ -45,13 +45,14 @@ class Guard:
     Attributes:
         is_on: what is not public is refused.
         refused: connections that were refused so far.
+        transferred_bytes: that went through all its ways so far.
     """
 
     def __init__(
         self, config: NetworkConfig, *, proxy: str | None = None, blocked: Collection[str] = (), emit: Emit
     ) -> None:
         self.is_on = config.guard == "on" or (config.guard == "auto" and bool(config.deny))
-        self.refused = 0
+        self.refused = self.transferred_bytes = 0
         self._config = config
         self._proxy = proxy
         self._emit = emit
@@ -105,7 +106,7 @@ class Guard:
         Raises:
             ValueError: the proxy's URL is none. OSError: no port is free.
         """
-        ledger = Ledger(on_refused=self._note)
+        ledger = Ledger(on_refused=self._note, on_passed=self._count)
         if (url := proxy or self._proxy) is None:
             way: Way = Gate(self._dial, ledger)
         elif url.lower().startswith("socks"):
@@ -174,10 +175,11 @@ class Guard:
                 raise Refused(reason)
         return found
 
+    def _count(self, count: int) -> None:
+        self.transferred_bytes += count
+
     def _note(self, note: Note) -> None:
         assert note.reason is not None, "only refusals are told"
-        if note.reason is Reason.BLOCKED:
-            return
         self.refused += 1
         told = (note.host, note.port, note.reason)
         if told not in self._told and len(self._told) < _TOLD_MAX:

@@ -45,20 +45,30 @@ class Ledger:
     """Of one context.
 
     Attributes:
-        sent_bytes, received_bytes: by the browser.
         on_refused: told of each.
+        on_passed: told how many bytes have passed, as they do.
+        transferred_bytes: sent and received by the browser.
+        refused: connections, without those to hosts that the user has blocked.
     """
 
-    on_refused: Callable[[Note], None]
-    sent_bytes: int = 0
-    received_bytes: int = 0
+    on_refused: Callable[[Note], None] = lambda _: None
+    on_passed: Callable[[int], None] = lambda _: None
+    transferred_bytes: int = 0
+    refused: int = 0
     _notes: deque[Note] = field(default_factory=lambda: deque(maxlen=_NOTES_MAX))
+
+    def passed(self, count: int) -> None:
+        """Count bytes, in either direction."""
+        self.transferred_bytes += count
+        self.on_passed(count)
 
     def refuse(self, host: str, port: int, *, reason: Reason) -> None:
         """Note a connection that was refused."""
         note = Note(at=asyncio.get_running_loop().time(), host=host, port=port, reason=reason)
         self._notes.append(note)
-        self.on_refused(note)
+        if reason is not Reason.BLOCKED:
+            self.refused += 1
+            self.on_refused(note)
 
     def fail(self, host: str, port: int, *, error: OSError) -> None:
         """Note a connection that failed."""

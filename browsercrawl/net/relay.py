@@ -52,6 +52,9 @@ _LINE_END = b"\r\n"
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\r\n", re.DOTALL)
 _ANSWER = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?![0-9])")
 
+_Passed = Callable[[int], None]
+"""Told how many bytes have passed."""
+
 Check = Callable[[str, int], Awaitable[None]]
 """Raises `Refused` when a host and port must not be asked for."""
 
@@ -137,7 +140,7 @@ class ProxyRelay:
 
     def __init__(self, upstream: Upstream, *, ledger: Ledger | None = None, check: Check | None = None) -> None:
         self.url = ""
-        self.ledger = ledger or Ledger(on_refused=lambda _: None)
+        self.ledger = ledger or Ledger()
         self._check = check
         self._upstream = upstream
         self._tls: ssl.SSLContext | None = None
@@ -229,7 +232,7 @@ class ProxyRelay:
                 raise end
 
     async def _permit(self, request: "_Request") -> None:
-        self.ledger.sent_bytes += len(request.data) + (request.head.length or 0)
+        self.ledger.passed(len(request.data))
         if self._check is None:
             return
         host, port = request.head.destination()
@@ -258,13 +261,13 @@ class ProxyRelay:
             upstream.writer.write(request.data)
             while not request.is_last:
                 if request.head.length is None:
-                    await _copy_chunks(browser.reader, upstream.writer)
+                    await _copy_chunks(browser.reader, upstream.writer, passed=self.ledger.passed)
                 else:
-                    await _copy_bytes(request.head.length, browser.reader, upstream.writer)
+                    await _copy_bytes(request.head.length, browser.reader, upstream.writer, passed=self.ledger.passed)
                 request = await _next_request(browser, self._upstream.header())
                 await self._permit(request)
                 upstream.writer.write(request.data)
-            await _copy(browser.reader, upstream.writer, self._sent)
+            await _copy(browser.reader, upstream.writer, passed=self.ledger.passed)
         _end(upstream.writer)
 
     async def _pass_answers(self, request: "_Request", browser: "_Peer", upstream: "_Peer") -> None:
@@ -284,15 +287,9 @@ class ProxyRelay:
                 raise _NotServed
         with contextlib.suppress(OSError):
             browser.writer.write(line)
-            self._received(len(line))
-            await _copy(upstream.reader, browser.writer, self._received)
+            self.ledger.passed(len(line))
+            await _copy(upstream.reader, browser.writer, passed=self.ledger.passed)
         _end(browser.writer)
-
-    def _sent(self, count: int) -> None:
-        self.ledger.sent_bytes += count
-
-    def _received(self, count: int) -> None:
-        self.ledger.received_bytes += count
 
     async def _first_line(self, upstream: "_Peer") -> bytes:
         asked_at = asyncio.get_running_loop().time()
@@ -376,37 +373,42 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
         return b""
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: Callable[[int], None]) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, passed: _Passed) -> None:
     while data := await reader.read(_BLOCK_BYTES):
-        count(len(data))
+        passed(len(data))
         writer.write(data)
         await writer.drain()
 
 
-async def _copy_bytes(count: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy_bytes(
+    count: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, passed: _Passed
+) -> None:
     while count:
         data = await reader.read(min(count, _BLOCK_BYTES))
         if not data:
             raise EOFError
+        passed(len(data))
         writer.write(data)
         await writer.drain()
         count -= len(data)
 
 
-async def _copy_chunks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy_chunks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, passed: _Passed) -> None:
     size = -1
     while size:
         line = await reader.readuntil(_LINE_END)
         chunk = _CHUNK.fullmatch(line)
         if chunk is None:
             raise Malformed
+        passed(len(line))
         writer.write(line)
         size = int(chunk[1], 16)
         if size:
-            await _copy_bytes(size + len(_LINE_END), reader, writer)
+            await _copy_bytes(size + len(_LINE_END), reader, writer, passed=passed)
     line = b""
     while line != _LINE_END:  # the trailer section ends with an empty line
         line = await reader.readuntil(_LINE_END)
+        passed(len(line))
         writer.write(line)
         await writer.drain()
 

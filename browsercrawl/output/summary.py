@@ -43,11 +43,13 @@ class FinishReason(StrEnum):
     INTERRUPTED = "interrupted"
     """A signal, or the program left."""
     MAX_TIME = "max_time"
-    """It took as long as it may: an early end (exit code 4), like the next two. Resumed, it goes on."""
+    """It took as long as it may: an early end (exit code 4), like the next three. Resumed, it goes on."""
     MAX_FAILURES = "max_failures"
     """So many requests failed, or such a share of them, as may fail."""
     MAX_DISK = "max_disk"
     """The run directory has grown as large as it may."""
+    MAX_BYTES = "max_bytes"
+    """So much was sent and received as may be."""
     SESSIONS_PAUSED = "sessions_paused"
     """What is left belongs to sessions that could not be logged in: an early end, too; `browsercrawl login` helps."""
     MEMORY = "memory"
@@ -61,6 +63,7 @@ _EARLY_ENDS = frozenset(
         FinishReason.MAX_TIME,
         FinishReason.MAX_FAILURES,
         FinishReason.MAX_DISK,
+        FinishReason.MAX_BYTES,
         FinishReason.SESSIONS_PAUSED,
         FinishReason.MEMORY,
     }
@@ -91,6 +94,9 @@ class Summary(Totals):
     finish_detail: str | None = Field(default=None, description="What exactly ended it early.")
     links_skipped: dict[SkipReason, int] = Field(description="Links kept out of the frontier, by reason.")
     refused: int = Field(default=0, ge=0, description="Connections of pages that the network guard refused.")
+    transferred_bytes: int = Field(
+        default=0, ge=0, description="Sent and received through the network guard and for `max_bytes`; 0 without both."
+    )
     duplicates: int = Field(ge=0, description="Requests that were known already.")
     unfinished: int = Field(default=0, ge=0, description="Requests put back or never visited, by an early end.")
     started_at: datetime

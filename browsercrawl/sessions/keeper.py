@@ -56,12 +56,14 @@ class Network:
     """How sessions reach the world: the proxies they go through, and what starts a relay.
 
     Attributes:
-        is_guarded: every context needs a relay from now on.
+        is_guarded: every context needs a relay from now on, and those that were opened before are outdated.
+        is_counted: every context needs a relay, guarded or not.
     """
 
     proxies: ProxyRotation
     start_relay: StartRelay
     is_guarded: Callable[[], bool] = lambda: False
+    is_counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,10 +327,11 @@ class Keeper:
     async def _connected(self, options: ContextOptions, proxy: str | None, *, session: str) -> ContextOptions:
         """Return options with what a context is to use as its proxy: that itself, a relay to it, or one to no other."""
         is_guarded = self._network.is_guarded()
+        is_relayed = is_guarded or self._network.is_counted
         extra = dict(options.extra)
-        if proxy is None and is_guarded and (given := extra.get("proxy")) is not None:
+        if proxy is None and is_relayed and (given := extra.get("proxy")) is not None:
             proxy = _with_credentials(given)
-        if not is_guarded and (proxy is None or "@" not in proxy):
+        if not is_relayed and (proxy is None or "@" not in proxy):
             return options if proxy is None else replace(options, extra={**extra, "proxy": {"server": proxy}})
         try:
             relay = await self._network.start_relay(proxy)

@@ -108,3 +108,24 @@ def test_max_disk_ends_the_run_early(commands: "Commands", pages: "Pages") -> No
     commands.run("resume", "run", "--quiet", code=4)
     assert commands.summary()["finish_reason"] == "max_disk"
     assert len(commands.results()) < len(urls)
+
+
+def test_max_bytes_ends_each_process_early(commands: "Commands", pages: "Pages") -> None:
+    """Exit code 4 when so much went over the network, also where the guard is off; each process has it anew."""
+    urls = [f"{pages.url}/big/{number}" for number in range(40)]
+    argv = ["crawl", *urls, "--max-bytes", "1MB", "--concurrency", "2", "--output", "run", "--quiet"]
+    commands.run(*argv, code=4)
+    early = commands.summary()
+    assert early["finish_reason"] == "max_bytes"
+    assert "max_bytes is 1,000,000" in early["finish_detail"]
+    assert 1_000_000 <= early["transferred_bytes"] < 4_000_000
+    results = commands.results()
+    assert 0 < len(results) < len(urls)
+    assert all(each["transferred_bytes"] > 100_000 for each in results)
+    codes = [commands.start("resume", "run", "--quiet").wait()]
+    while codes[-1] == 4 and len(codes) < len(urls):
+        codes.append(commands.start("resume", "run", "--quiet").wait())
+    assert codes[-1] == 0
+    assert len(codes) > 1
+    assert sorted(each["url"] for each in commands.results()) == sorted(urls)
+    assert commands.summary()["transferred_bytes"] > 100_000 * len(urls)

@@ -1,5 +1,6 @@
 """Crawls through the network guard: a page is what it is without, and so are its failures."""
 
+import random
 import socket
 from contextlib import suppress
 from typing import Any
@@ -116,3 +117,39 @@ async def test_crawl_guarded_refuses_another_port_of_this_machine() -> None:
     finally:
         server.stop()
         beside.stop()
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+async def test_crawl_result_tells_bytes_and_refused_connections(guard: str) -> None:
+    """What a page transferred, and what was refused to it, stands in its result; without a guard nobody counts."""
+    beside = Server(lambda exchange: exchange.respond("secret"))
+    picture = random.Random(1).randbytes(300_000)
+
+    def answer(exchange: Exchange) -> None:
+        if exchange.path == "/picture":
+            exchange.respond(picture, content_type="image/png")
+        else:
+            more = "<img src=/picture>" if exchange.path == "/large" else f"<img src='http://127.0.0.1:{beside.port}/'>"
+            exchange.respond(f"<!doctype html><title>here</title><link rel=icon href=data:,>{more}")
+
+    server = Server(answer)
+    try:
+        base = f"http://127.0.0.1:{server.port}"
+        stream = make(guard).stream([f"{base}/large", f"{base}/refused"])
+        results = {result.url.rpartition("/")[2]: result async for result in stream}
+    finally:
+        server.stop()
+        beside.stop()
+    large, refused = results["large"], results["refused"]
+    assert stream.summary is not None
+    if guard == "off":
+        assert {large.transferred_bytes, refused.transferred_bytes} == {None}
+        assert (stream.summary.transferred_bytes, refused.refused_connections) == (0, 0)
+        return
+    assert large.transferred_bytes is not None
+    assert refused.transferred_bytes is not None
+    assert 300_000 < large.transferred_bytes < 310_000
+    assert 100 < refused.transferred_bytes < 10_000
+    assert (large.refused_connections, refused.refused_connections) == (0, stream.summary.refused)
+    assert stream.summary.refused >= 1
+    assert stream.summary.transferred_bytes >= large.transferred_bytes + refused.transferred_bytes

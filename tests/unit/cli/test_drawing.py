@@ -17,6 +17,7 @@ from browsercrawl.result import SkipReason
 NOW = datetime.now(UTC)
 SUMMARY = Summary(
     succeeded=1180, failed=24, skipped=3, partial=2, retried=31, links_skipped={SkipReason.OUT_OF_SCOPE: 412},
+    refused=3, transferred_bytes=12_300_000,
     failures={ErrorKind.HTTP_REJECTED: 20, ErrorKind.DEADLINE: 4}, phase_p50_s={"navigate": 0.82},
     phase_p95_s={"navigate": 2.4}, run_id="x", finish_reason=FinishReason.FINISHED, duplicates=0, unfinished=0,
     started_at=NOW, finished_at=NOW, duration_s=84.2, options={}, run_dir=Path.cwd() / "runs/now-shop.example",
@@ -35,7 +36,8 @@ def test_print_summary_tells_what_became_of_it_all() -> None:
     print_summary(SUMMARY, CrawlerConfig(profile="lean", concurrency=4), failures=[failure], console=console)
     wanted = (
         "✗  1,180 of 1,207 pages in 1 min 24 s", "2 of them partly", "24   http_rejected 20, deadline 4",
-        "no document after 60 s", "out of scope 412", "14.3 pages/s; a page loads in 0.82 s, 95 % within 2.40 s",
+        "no document after 60 s", "out of scope 412", "12 MB  3 connections refused",
+        "14.3 pages/s; a page loads in 0.82 s, 95 % within 2.40 s",
         "lean: headless shell, pages reused as they are, one renderer per site; 4 at once",
         " runs/now-shop.example/results.jsonl",
     )  # fmt: skip
