@@ -173,7 +173,8 @@ class Dispatcher:
     async def _feed(self, seeds: Seeds) -> None:
         try:
             mark = (await self._w.frontier.notes()).get("input")
-            async with aclosing(batches(seeds, mark)) as cut:
+            network = None if self._config.network.guard == "off" else self._attempts.guarding
+            async with aclosing(batches(seeds, mark, network=network)) as cut:
                 async for batch in cut:
                     self._pulled = True
                     await self._wait_for_feed_room()
@@ -217,7 +218,8 @@ class Dispatcher:
             except (InputError, InvalidURL) as error:
                 self._refuse(refused, seed, error)
         self._parked = 0  # whatever becomes of these, it is told anew what is left
-        await self._attempts.guarding.trust(requests)
+        if not batch.found:
+            await self._attempts.guarding.trust(request.address for request in requests)
         for request in [each for each in requests if self._attempts.guarding.refuses(each)]:
             requests.remove(request)
             self._skip(refused, request, SkipReason.GUARD)

@@ -6,7 +6,8 @@ from itertools import islice
 
 from pydantic import BaseModel, ConfigDict
 
-from browsercrawl.crawler.inputs.sitemap import BadSitemap, Sitemap, SitemapClient
+from browsercrawl.crawler.inputs.readers import BadSitemap
+from browsercrawl.crawler.inputs.sitemap import Sitemap, SitemapClient
 from browsercrawl.dispatcher.feed import BATCH
 from browsercrawl.errors import InputError
 from browsercrawl.urls import shown

@@ -1,0 +1,164 @@
+"""Sitemaps and the network guard: real servers on loopback, a fake browser, crawls from seeds to summary."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from browsercrawl import Crawler, CrawlerConfig, Result
+from browsercrawl.crawler.inputs import JobSeeds
+from browsercrawl.testing.fake_browser import FakeLauncher
+from browsercrawl.testing.server import Exchange, Server
+
+SPACE = 'xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"'
+
+
+class Site:
+    """A server that has what it is given, by path."""
+
+    def __init__(self) -> None:
+        self.contents: dict[str, str] = {}
+        self._server = Server(self._answer)
+        self.port = self._server.port
+        self.root = f"http://127.0.0.1:{self.port}"
+        self.stop = self._server.stop
+
+    def asked(self) -> list[str]:
+        """What it was asked, in order."""
+        return [arrival.target for arrival in self._server.arrivals()]
+
+    def put(self, path: str, content: str) -> str:
+        """Have something at a path; an address is redirected to."""
+        self.contents[path] = content
+        return self.root + path
+
+    def _answer(self, exchange: Exchange) -> None:
+        content = self.contents.get(exchange.target)
+        if content is not None and content.startswith("http"):
+            exchange.respond(status=302, headers={"Location": content})
+        else:
+            exchange.respond(content or "none", status=200 if content else 404)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """Give the site that the user names."""
+    made = Site()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def secret() -> Iterator[Site]:
+    """Give a private one that the user does not name."""
+    made = Site()
+    yield made
+    made.stop()
+
+
+def urlset(*pages: str) -> str:
+    """Write a sitemap."""
+    return f"<urlset {SPACE}>{''.join(f'<url><loc>{page}</loc></url>' for page in pages)}</urlset>"
+
+
+def index(*sitemaps: str) -> str:
+    """Write an index."""
+    return (
+        f"<sitemapindex {SPACE}>{''.join(f'<sitemap><loc>{each}</loc></sitemap>' for each in sitemaps)}</sitemapindex>"
+    )
+
+
+async def crawled(sitemaps: list[str], **options: Any) -> tuple[dict[str, str], dict[str, int]]:
+    """Crawl; return what became of each request or piece of input, and the links left out, by reason."""
+    config = CrawlerConfig.load({"retry": {"retries": 0}, **options})
+    seeds = JobSeeds(sitemaps=sitemaps, config=config)
+    async with Crawler(config, launch=FakeLauncher(None)) as crawler, crawler.stream(seeds) as stream:
+        told = {result.url: ended(result) async for result in stream}
+    assert stream.summary is not None
+    return told, {str(reason): count for reason, count in stream.summary.links_skipped.items()}
+
+
+def ended(result: Result) -> str:
+    """Return how a request ended, in a word or a sentence."""
+    return result.error.message if result.error is not None else result.skip_reason or result.outcome
+
+
+def attack(site: Site, secret: Site) -> tuple[str, dict[str, str]]:
+    """Have an index that leads to the secret in every way; return it and, by sitemap, who is refused for what."""
+    named = secret.put("/named.xml", urlset(f"{secret.root}/page"))
+    hidden = secret.put("/redirected.xml", urlset())
+    local = f"http://localhost:{secret.port}/local.xml"
+    inner = secret.put("/from-robots.xml", urlset())
+    robots = site.put("/robots.txt", f"Sitemap: {inner}")
+    redirect = site.put("/a.xml", site.put("/b.xml", hidden))
+    metadata = "http://169.254.169.254/latest"
+    whole = site.put(
+        "/index.xml", index(named, redirect, local, robots, metadata, site.put("/good.xml", urlset(f"{site.root}/1")))
+    )
+    return whole, {
+        named: "127.0.0.1 (loopback)",
+        redirect: "127.0.0.1 (loopback)",
+        local: "localhost (loopback)",
+        inner: "127.0.0.1 (loopback)",
+        metadata: "169.254.169.254 (metadata)",
+    }
+
+
+async def test_crawl_sitemap_that_leads_to_private_addresses_reaches_none(site: Site, secret: Site) -> None:
+    """What it names or redirects to is refused, each a failed result with the guard's reason; the others go on."""
+    whole, refused = attack(site, secret)
+    told, _ = await crawled([whole], network={"guard": "on"})
+    assert secret.asked() == []
+    assert told.pop(f"{site.root}/1") == "succeeded"
+    assert told == {
+        url: f"sitemap {url} cannot be read: the network guard refuses {why}" for url, why in refused.items()
+    }
+
+
+async def test_crawl_sitemap_without_guard_reaches_what_it_leads_to(site: Site, secret: Site) -> None:
+    """Without the guard the same sitemap reaches its aim: what the other test shows is the guard's doing."""
+    whole, refused = attack(site, secret)
+    site.put("/index.xml", site.contents["/index.xml"].replace("http://169.254.169.254/latest", secret.root))
+    await crawled([whole], network={"guard": "off"})
+    assert {"/named.xml", "/redirected.xml", "/local.xml", "/from-robots.xml"} <= set(secret.asked())
+    assert len(refused) == 5
+
+
+async def test_crawl_private_page_in_a_sitemap_is_no_word_of_the_users(site: Site, secret: Site) -> None:
+    """The sitemap's own private origin is the user's choice, another one in it is not, as in a link."""
+    named = site.put("/sitemap.xml", urlset(f"{site.root}/page", f"{secret.root}/page", "http://10.0.0.1/"))
+    told, _ = await crawled([named], network={"guard": "on"})
+    assert told == {f"{site.root}/page": "succeeded", f"{secret.root}/page": "guard", "http://10.0.0.1/": "guard"}
+
+
+async def test_crawl_private_sitemap_is_trusted_unless_denied(site: Site) -> None:
+    """`deny: [private]` takes the trust in addresses of sitemaps back, as in seeds."""
+    named = site.put("/sitemap.xml", urlset(f"{site.root}/page"))
+    told, _ = await crawled([named], network={"deny": ["private"]})
+    assert told == {named: f"sitemap {named} cannot be read: the network guard refuses 127.0.0.1 (denied)"}
+    assert site.asked() == []
+
+
+async def test_crawl_resumed_trusts_the_origin_of_a_sitemap_that_was_read(site: Site, tmp_path: Path) -> None:
+    """Its pages that wait when the run ends are visited by the process that goes on, which reads no sitemap."""
+    pages = [f"{site.root}/{number}" for number in range(30)]
+    named = site.put("/sitemap.xml", urlset(*pages))
+    options = {"network": {"guard": "on"}, "output": tmp_path / "run", "concurrency": 1}
+    config = CrawlerConfig.load(options)
+    seeds = JobSeeds(sitemaps=[named], config=config)
+    async with Crawler(config, launch=FakeLauncher(None)) as crawler, crawler.stream(seeds) as stream:
+        first = [await anext(stream)]
+        await crawler.stop()
+        first += [result async for result in stream]
+    told, _ = await crawled([named], **options, resume=True)
+    assert len(told) == 30 - len(first) > 0
+    assert set(told.values()) == {"succeeded"}
+
+
+async def test_crawl_sitemap_spelled_as_a_request_is_none(site: Site) -> None:
+    """An entry is an address: it cannot choose the session, label or key of its request."""
+    entry = f'{{"url": "{site.root}/x", "session": "alice", "label": "pay"}}'
+    told, _ = await crawled([site.put("/sitemap.xml", urlset(entry))])
+    assert list(told) == [entry]
+    assert "not a URL" in told[entry]
