@@ -380,10 +380,11 @@ class CrawlerConfig(ConfigModel):
         if self.output is None and (self.resume or self.limits.max_disk_bytes):
             raise ValueError("resume and limits.max_disk_bytes need a run directory: set output")
         proxies = [self.browser.proxy or "", *(proxy.get_secret_value() for proxy in self.sessions.proxies)]
-        if self.host.robots and any(proxy.startswith("socks") for proxy in proxies):
+        is_bare = self.network.guard == "off"  # else it is the guard that speaks to the proxy
+        if self.host.robots and is_bare and any(proxy.startswith("socks") for proxy in proxies):
             raise ValueError(
-                "robots.txt cannot be asked through a socks5 proxy: give an http or https proxy, or do not ask "
-                "(host.robots=False, --ignore-robots)"
+                "while network.guard is off, robots.txt cannot be asked through a socks5 proxy: let the guard be auto, "
+                "give an http or https proxy, or do not ask (host.robots=False, --ignore-robots)"
             )
         if self.browser.headed and self.browser.binary == "shell":
             raise ValueError("browser.headed needs browser.binary='full': the headless shell has no window")

@@ -1,15 +1,23 @@
 """Sitemaps and the network guard: real servers on loopback, a fake browser, crawls from seeds to summary."""
 
-from collections.abc import Iterator
+import re
+import resource
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from browsercrawl import Crawler, CrawlerConfig, Result
+from browsercrawl import BrowserConfig, Crawler, CrawlerConfig, NetworkConfig, Result
 from browsercrawl.crawler.inputs import JobSeeds
+from browsercrawl.crawler.inputs.readers import BadSitemap
+from browsercrawl.crawler.inputs.sitemap import SitemapClient
+from browsercrawl.events import discard
+from browsercrawl.net import Guard, Reason, Way
 from browsercrawl.testing.fake_browser import FakeLauncher
 from browsercrawl.testing.server import Exchange, Server
+from browsercrawl.urls import Address
+from tests.socks import socks_proxy
 
 SPACE = 'xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"'
 
@@ -84,6 +92,28 @@ def ended(result: Result) -> str:
     return result.error.message if result.error is not None else result.skip_reason or result.outcome
 
 
+class Guarded:
+    """A network without a crawl."""
+
+    def __init__(self) -> None:
+        self.guard = Guard(NetworkConfig(), emit=discard)
+        self.opened = 0
+
+    async def trust(self, addresses: Iterable[Address]) -> None:
+        """See `Network`."""
+        for each in addresses:
+            self.guard.trust(each)
+
+    def refusal(self, address: Address) -> Reason | None:
+        """See `Network`."""
+        return self.guard.refusal(address)
+
+    async def open(self, proxy: str | None) -> Way:
+        """See `Network`."""
+        self.opened += 1
+        return await self.guard.open(proxy)
+
+
 def attack(site: Site, secret: Site) -> tuple[str, dict[str, str]]:
     """Have an index that leads to the secret in every way; return it and, by sitemap, who is refused for what."""
     named = secret.put("/named.xml", urlset(f"{secret.root}/page"))
@@ -123,6 +153,53 @@ async def test_crawl_sitemap_without_guard_reaches_what_it_leads_to(site: Site, 
     await crawled([whole], network={"guard": "off"})
     assert {"/named.xml", "/redirected.xml", "/local.xml", "/from-robots.xml"} <= set(secret.asked())
     assert len(refused) == 5
+
+
+async def test_crawl_sitemap_goes_through_a_socks_proxy(site: Site, secret: Site) -> None:
+    """It is the guard's way that speaks SOCKS; what is refused the proxy never hears of."""
+    whole = site.put("/index.xml", index(site.put("/a.xml", urlset(f"{site.root}/1")), f"{secret.root}/b.xml"))
+    async with socks_proxy() as proxy:
+        told, _ = await crawled([whole], network={"guard": "on"}, browser={"proxy": proxy.url})
+    assert sorted(told.values()) == [
+        f"sitemap {secret.root}/b.xml cannot be read: the network guard refuses 127.0.0.1 (loopback)",
+        "succeeded",
+    ]
+    assert site.asked() == ["/index.xml", "/a.xml"]
+    assert proxy.asked == [f"127.0.0.1:{site.port}"] * 2
+
+
+@pytest.mark.parametrize(
+    ("url", "proxy", "reason"),
+    [
+        ("http://127.0.0.1:1/", "socks5://127.0.0.1:1", "the proxy 127.0.0.1:1 cannot be reached"),
+        ("http://127.0.0.1:1/", None, "the connection failed (ERR_CONNECTION_REFUSED)"),
+        ("https://127.0.0.1:1/", None, "the connection failed (ERR_CONNECTION_REFUSED)"),
+    ],
+)
+async def test_fetch_by_a_way_says_what_failed(url: str, proxy: str | None, reason: str) -> None:
+    """Though the connection to the way looks cut, the error names the true cause."""
+    network = Guarded()
+    client = SitemapClient(BrowserConfig(proxy=proxy), network=network, pauses_s=())
+    with pytest.raises(BadSitemap, match=re.escape(reason)):
+        await client.fetch(url)
+    network.guard.close()
+
+
+async def test_fetch_without_a_free_port_is_tried_again(site: Site) -> None:
+    """No way can be opened: that is what the error says, after as many tries as any passing failure gets."""
+    url = site.put("/sitemap.xml", urlset("https://a.example/"))
+    network = Guarded()
+    client = SitemapClient(network=network, pauses_s=(0.0, 0.0))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        with pytest.raises(BadSitemap, match=r"no way into the network: .*Too many open files"):
+            await client.fetch(url)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert network.opened == 3
+    assert list(await client.fetch(url)) == ["https://a.example/"]
+    network.guard.close()
 
 
 async def test_crawl_private_page_in_a_sitemap_is_no_word_of_the_users(site: Site, secret: Site) -> None:
