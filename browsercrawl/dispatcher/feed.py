@@ -26,13 +26,15 @@ class Batch:
     Attributes:
         mark: where the input goes on after them, in its own words.
         again: the run has read them before (a program's iterable starts anew when the run is resumed).
-        found: not the user named them, but a document of somebody else: they are not trusted.
+        found: not the user named them, but a sitemap: they are not trusted, and chosen by patterns.
+        near: the sitemap was found by way of these seeds' robots.txt: its entries are taken like links of theirs.
     """
 
     seeds: Sequence[Seed]
     mark: str
     again: bool = False
     found: bool = False
+    near: tuple[str, ...] = ()
 
 
 class Network(Protocol):

@@ -20,17 +20,21 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from browsercrawl.clock import SystemClock
 from browsercrawl.config import CrawlerConfig
+from browsercrawl.config.job_values import FROM_ROBOTS
 from browsercrawl.crawler.inputs.lines import LINE_BYTES_MAX, FilePlace, Line, RegularFile, read_lines
 from browsercrawl.crawler.inputs.pipe import Pipe, Spool
 from browsercrawl.crawler.inputs.sitemap import SitemapClient, check_sitemaps
 from browsercrawl.crawler.inputs.waiting import threaded
-from browsercrawl.crawler.inputs.walk import Found, SitemapPlace, walk_sitemaps
+from browsercrawl.crawler.inputs.walk import Found, Root, SitemapPlace, walk_sitemaps
 from browsercrawl.dispatcher.feed import BATCH, Batch, Network, Seed
-from browsercrawl.errors import InputChanged, InputError, InvalidURL, RunDamaged
+from browsercrawl.errors import ConfigError, InputChanged, InputError, InvalidURL, RunDamaged
 from browsercrawl.events import discard
 from browsercrawl.output import Space
 from browsercrawl.request import Request
-from browsercrawl.urls import Address, address
+from browsercrawl.urls import Address, address, bare
+
+NEAR_MAX = 100
+"""Folders of one origin from which the scope of its sitemaps is seen, of its first seeds."""
 
 Listed = str | Request | Mapping[str, Any]
 """A URL, a request, or the fields of one."""
@@ -80,20 +84,21 @@ class JobSeeds:
             urls: URLs, requests, or mappings with a request's fields.
             file: a regular file, or a pipe, which is kept in `directory` as it arrives. One URL or one JSON request per
                 line, UTF-8; blank lines and lines that begin with # mean nothing.
-            sitemaps: addresses of sitemaps or of indexes of them; they need `pip install browsercrawl[sitemap]`.
+            sitemaps: addresses of sitemaps or of indexes of them; `robots` stands for those that the robots.txt of the
+                hosts of `urls` name. They need `pip install browsercrawl[sitemap]`.
             directory: of the run; it exists when `batches` reads a pipe.
             config: of the crawl; it says how sitemaps are fetched.
             space: waits while the disk is full and a pipe cannot be kept; None: one that says nothing.
 
         Raises:
             ValueError: a pipe without a directory.
-            ConfigError: sitemaps, but not what it takes to fetch them.
+            ConfigError: sitemaps, but not what it takes to fetch them; or `robots` without URLs.
         """
         if isinstance(file, Pipe) and directory is None:
             raise ValueError(f"{file.name} needs a run directory to be kept in: give directory")
         self._urls = urls
         self._file = file
-        self._sitemaps = sitemaps
+        self._roots = list(_roots(sitemaps, urls))
         self._directory = directory
         self._config = config or CrawlerConfig()
         self._space = space
@@ -123,7 +128,7 @@ class JobSeeds:
             async with aclosing(self._from_file(at.file)) as batches:
                 async for batch in batches:
                     yield batch
-        if self._sitemaps:
+        if self._roots:
             async with aclosing(self._from_sitemaps(at.sitemap, network)) as batches:
                 async for batch in batches:
                     yield batch
@@ -166,13 +171,14 @@ class JobSeeds:
 
     async def _from_sitemaps(self, place: SitemapPlace | None, network: Network | None) -> AsyncGenerator[Batch, None]:
         if network is not None:
-            await network.trust(_addresses(self._sitemaps))
+            await network.trust(_addresses(root.url for root in self._roots if not root.near))
         client = SitemapClient(self._config.browser, network=network)
-        async with aclosing(walk_sitemaps(self._sitemaps, client, place=place)) as found:
+        async with aclosing(walk_sitemaps(self._roots, client, place=place)) as found:
             async for some in found:
                 seeds = [each if isinstance(each, InputError) else _seed_found(each, some) for each in some.entries]
+                near = self._roots[some.place.number].near
                 mark = _Mark(part=_Part.SITEMAPS, sitemap=some.place).model_dump_json(exclude_defaults=True)
-                yield Batch(seeds=seeds, mark=mark, again=some.again, found=True)
+                yield Batch(seeds=seeds, mark=mark, again=some.again, found=True, near=near)
 
 
 def seed_of(given: Listed, *, where: str, place: str) -> Seed:
@@ -208,6 +214,32 @@ def _seed_found(url: str, found: Found) -> Seed:
         place = f"sitemap {found.place.within[-1]} {url}"
         return BadURL(f"sitemap {found.name}: {error.message}", text=url, place=place)
     return url
+
+
+def _roots(sitemaps: Sequence[str], urls: Sequence[Listed]) -> Iterator[Root]:
+    """Yield where the sitemaps begin; for `robots`, at the robots.txt of each origin among the URLs, in their order."""
+    for each in sitemaps:
+        if each != FROM_ROBOTS:
+            yield Root(each)
+            continue
+        if not urls:
+            raise ConfigError(f"sitemaps: {FROM_ROBOTS} stands for the robots.txt of the hosts of urls: give some")
+        for origin, near in _near(urls).items():
+            yield Root(f"{origin}/robots.txt", tuple(near.values()))
+
+
+def _near(urls: Sequence[Listed]) -> dict[str, dict[str, str]]:
+    """Return, by origin, an address in each folder that has a seed: what a scope can be seen from."""
+    found: dict[str, dict[str, str]] = {}
+    for given in urls:
+        seed = seed_of(given, where="", place="")
+        if isinstance(seed, InputError):
+            continue
+        where = address(seed) if isinstance(seed, str) else seed.address
+        folders = found.setdefault(where.origin, {})
+        if len(folders) < NEAR_MAX:
+            folders.setdefault(bare(where.canonical).rpartition("/")[0], where.canonical)
+    return found
 
 
 def _addresses(urls: Iterable[str]) -> Iterator[Address]:

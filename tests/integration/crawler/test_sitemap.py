@@ -13,7 +13,7 @@ import pytest
 from browsercrawl.config import BrowserConfig, CrawlerConfig
 from browsercrawl.crawler.inputs import JobSeeds, readers, sitemap
 from browsercrawl.crawler.inputs.sitemap import SITEMAP_BYTES_MAX, SitemapClient
-from browsercrawl.crawler.inputs.walk import Found, SitemapPlace, walk_sitemaps
+from browsercrawl.crawler.inputs.walk import Found, Root, SitemapPlace, walk_sitemaps
 from browsercrawl.dispatcher.feed import Batch, Seed
 from browsercrawl.errors import ConfigError, InputError
 from browsercrawl.testing.server import Exchange, Server
@@ -77,7 +77,7 @@ def _pages(name: str, count: int) -> list[str]:
 
 async def _found(sitemaps: Sequence[str], place: SitemapPlace | None = None) -> list[Found]:
     client = SitemapClient(limit_s=3.0, silence_s=1.0, pauses_s=(0.0,))
-    async with aclosing(walk_sitemaps(sitemaps, client, place=place)) as found:
+    async with aclosing(walk_sitemaps([Root(url) for url in sitemaps], client, place=place)) as found:
         return [each async for each in found]
 
 
@@ -371,5 +371,5 @@ async def test_sitemap_of_a_robots_file_is_an_index(site: _Site) -> None:
     pages = _pages("robots", 3)
     site.put("/map.xml", _urlset(pages))
     named = site.put("/robots.txt", f"User-agent: *\nDisallow: /x\nSitemap: {site.url('/map.xml')}\n")
-    async with aclosing(walk_sitemaps([named], SitemapClient(), place=None)) as found:
+    async with aclosing(walk_sitemaps([Root(named)], SitemapClient(), place=None)) as found:
         assert [entry for some in [each async for each in found] for entry in some.entries] == pages

@@ -8,45 +8,16 @@ from typing import Any
 
 import pytest
 
-from browsercrawl import BrowserConfig, Crawler, CrawlerConfig, NetworkConfig, Result
+from browsercrawl import BrowserConfig, Crawler, CrawlerConfig, NetworkConfig
 from browsercrawl.crawler.inputs import JobSeeds
 from browsercrawl.crawler.inputs.readers import BadSitemap
 from browsercrawl.crawler.inputs.sitemap import SitemapClient
 from browsercrawl.events import discard
 from browsercrawl.net import Guard, Reason, Way
 from browsercrawl.testing.fake_browser import FakeLauncher
-from browsercrawl.testing.server import Exchange, Server
 from browsercrawl.urls import Address
+from tests.integration.crawler.maps import Site, crawled, index, urlset
 from tests.socks import socks_proxy
-
-SPACE = 'xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"'
-
-
-class Site:
-    """A server that has what it is given, by path."""
-
-    def __init__(self) -> None:
-        self.contents: dict[str, str] = {}
-        self._server = Server(self._answer)
-        self.port = self._server.port
-        self.root = f"http://127.0.0.1:{self.port}"
-        self.stop = self._server.stop
-
-    def asked(self) -> list[str]:
-        """What it was asked, in order."""
-        return [arrival.target for arrival in self._server.arrivals()]
-
-    def put(self, path: str, content: str) -> str:
-        """Have something at a path; an address is redirected to."""
-        self.contents[path] = content
-        return self.root + path
-
-    def _answer(self, exchange: Exchange) -> None:
-        content = self.contents.get(exchange.target)
-        if content is not None and content.startswith("http"):
-            exchange.respond(status=302, headers={"Location": content})
-        else:
-            exchange.respond(content or "none", status=200 if content else 404)
 
 
 @pytest.fixture
@@ -63,33 +34,6 @@ def secret() -> Iterator[Site]:
     made = Site()
     yield made
     made.stop()
-
-
-def urlset(*pages: str) -> str:
-    """Write a sitemap."""
-    return f"<urlset {SPACE}>{''.join(f'<url><loc>{page}</loc></url>' for page in pages)}</urlset>"
-
-
-def index(*sitemaps: str) -> str:
-    """Write an index."""
-    return (
-        f"<sitemapindex {SPACE}>{''.join(f'<sitemap><loc>{each}</loc></sitemap>' for each in sitemaps)}</sitemapindex>"
-    )
-
-
-async def crawled(sitemaps: list[str], **options: Any) -> tuple[dict[str, str], dict[str, int]]:
-    """Crawl; return what became of each request or piece of input, and the links left out, by reason."""
-    config = CrawlerConfig.load({"retry": {"retries": 0}, **options})
-    seeds = JobSeeds(sitemaps=sitemaps, config=config)
-    async with Crawler(config, launch=FakeLauncher(None)) as crawler, crawler.stream(seeds) as stream:
-        told = {result.url: ended(result) async for result in stream}
-    assert stream.summary is not None
-    return told, {str(reason): count for reason, count in stream.summary.links_skipped.items()}
-
-
-def ended(result: Result) -> str:
-    """Return how a request ended, in a word or a sentence."""
-    return result.error.message if result.error is not None else result.skip_reason or result.outcome
 
 
 class Guarded:
@@ -149,7 +93,7 @@ async def test_crawl_sitemap_that_leads_to_private_addresses_reaches_none(site: 
 async def test_crawl_sitemap_without_guard_reaches_what_it_leads_to(site: Site, secret: Site) -> None:
     """Without the guard the same sitemap reaches its aim: what the other test shows is the guard's doing."""
     whole, refused = attack(site, secret)
-    site.put("/index.xml", site.contents["/index.xml"].replace("http://169.254.169.254/latest", secret.root))
+    site.put("/index.xml", str(site.contents["/index.xml"]).replace("http://169.254.169.254/latest", secret.root))
     await crawled([whole], network={"guard": "off"})
     assert {"/named.xml", "/redirected.xml", "/local.xml", "/from-robots.xml"} <= set(secret.asked())
     assert len(refused) == 5
@@ -221,7 +165,7 @@ async def test_crawl_resumed_trusts_the_origin_of_a_sitemap_that_was_read(site: 
     """Its pages that wait when the run ends are visited by the process that goes on, which reads no sitemap."""
     pages = [f"{site.root}/{number}" for number in range(30)]
     named = site.put("/sitemap.xml", urlset(*pages))
-    options = {"network": {"guard": "on"}, "output": tmp_path / "run", "concurrency": 1}
+    options: dict[str, Any] = {"network": {"guard": "on"}, "output": tmp_path / "run", "concurrency": 1}
     config = CrawlerConfig.load(options)
     seeds = JobSeeds(sitemaps=[named], config=config)
     async with Crawler(config, launch=FakeLauncher(None)) as crawler, crawler.stream(seeds) as stream:
