@@ -63,7 +63,7 @@ class SeedsPart(Part):
     sitemap: Annotated[tuple[str, ...], Addresses(words=(FROM_ROBOTS,))] = Field(
         default=(),
         description="URL of a sitemap, an index of sitemaps, or a robots.txt that names some; or several. robots: what "
-        "the robots.txt of the hosts of `urls` name.",
+        "the robots.txt of the hosts of `urls` name, within the scope.",
     )
     session: Words | None = Field(default=None, description="Those that name no session belong to this one.")
 
@@ -121,8 +121,12 @@ class LinksPart(Part):
     hosts: Patterns | None = Field(
         default=None, description="Hosts that links may lead to whatever the seed; * is anything."
     )
-    include: Patterns | None = Field(default=None, description="Only links whose URL is like one; * is anything.")
-    exclude: Patterns | None = Field(default=None, description="No links whose URL is like one; goes before include.")
+    include: Patterns | None = Field(
+        default=None, description="Only links, and pages of sitemaps, whose URL is like one; * is anything."
+    )
+    exclude: Patterns | None = Field(
+        default=None, description="No links, nor pages of sitemaps, whose URL is like one; goes before include."
+    )
     follow_traps: Switch | None = Field(
         default=None, description="Also links that look endless, and those with session ids. Default: false."
     )

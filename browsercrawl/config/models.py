@@ -245,8 +245,12 @@ class LinksConfig(ConfigModel):
     hosts: frozenset[Pattern] = Field(
         default=frozenset(), description="These are in scope, whatever the seed; * is anything."
     )
-    include: frozenset[Pattern] = Field(default=frozenset(), description="Only URLs like one of these; * is anything.")
-    exclude: frozenset[Pattern] = Field(default=frozenset(), description="No URLs like one of these; goes first.")
+    include: frozenset[Pattern] = Field(
+        default=frozenset(), description="Only URLs like one of these, of links and in sitemaps; * is anything."
+    )
+    exclude: frozenset[Pattern] = Field(
+        default=frozenset(), description="No URLs like one of these, likewise; goes first."
+    )
     follow_traps: bool = Field(
         default=False, description="Also links that look endless; and session ids in URLs tell pages apart."
     )
