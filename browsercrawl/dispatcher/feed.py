@@ -47,7 +47,11 @@ class Network(Protocol):
         """Tell why an address must not be asked, as far as it shows; a public one switches the guard on."""
 
     async def open(self, proxy: str | None) -> Way:
-        """Open a way; whoever opened it closes it. See `Guard.open`."""
+        """Open a way: through the proxy that pages have, or this one. Whoever opened it closes it.
+
+        Raises:
+            ProxyFailed, ValueError: the proxy is none. OSError: no port is free.
+        """
 
 
 @runtime_checkable

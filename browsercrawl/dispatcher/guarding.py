@@ -11,7 +11,7 @@ from browsercrawl.dispatcher.wiring import Wiring
 from browsercrawl.errors import InvalidURL, NetworkFailed
 from browsercrawl.net import Note, Reason, Way
 from browsercrawl.pool import Lease
-from browsercrawl.request import Request
+from browsercrawl.request import ANONYMOUS, Request
 from browsercrawl.result import Phase, SkipReason
 from browsercrawl.urls import Address, address, shown
 from browsercrawl.visit import PhaseTimes, VisitOutcome
@@ -59,8 +59,12 @@ class Guarding:
         return self._guard.refusal(address)
 
     async def open(self, proxy: str | None) -> Way:
-        """See `Guard.open`."""
-        return await self._guard.open(proxy)
+        """Open a way as for a page of no session in particular: nobody is asked past the proxy that such a one has.
+
+        Raises:
+            ProxyFailed: the user's function gives none that is one. ValueError, OSError: see `Guard.open`.
+        """
+        return await self._guard.open(self._w.sessions.proxy_of(ANONYMOUS) or proxy)
 
     def refuses(self, request: Request) -> bool:
         """Tell whether a request must not be visited, as far as its URL shows."""

@@ -24,7 +24,7 @@ from browsercrawl.crawler.inputs.readers import (
 )
 from browsercrawl.crawler.inputs.waiting import threaded
 from browsercrawl.dispatcher import Network
-from browsercrawl.errors import ConfigError, InvalidURL
+from browsercrawl.errors import ConfigError, InvalidURL, ProxyFailed
 from browsercrawl.net import Reason, Way
 from browsercrawl.urls import address
 
@@ -161,7 +161,7 @@ class SitemapClient:
             return
         try:
             way = await self._network.open(self._browser.proxy)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ProxyFailed) as error:
             raise _Fleeting(f"no way into the network: {error}") from error
         try:
             await self._receive_by(way, url, document)

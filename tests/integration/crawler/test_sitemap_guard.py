@@ -15,6 +15,7 @@ from browsercrawl.crawler.inputs.sitemap import SitemapClient
 from browsercrawl.events import discard
 from browsercrawl.net import Guard, Reason, Way
 from browsercrawl.testing.fake_browser import FakeLauncher
+from browsercrawl.testing.proxy import ForwardProxy
 from browsercrawl.urls import Address
 from tests.integration.crawler.maps import Site, crawled, index, urlset
 from tests.socks import socks_proxy
@@ -110,6 +111,16 @@ async def test_crawl_sitemap_goes_through_a_socks_proxy(site: Site, secret: Site
     ]
     assert site.asked() == ["/index.xml", "/a.xml"]
     assert proxy.asked == [f"127.0.0.1:{site.port}"] * 2
+
+
+async def test_crawl_sitemap_goes_the_way_that_pages_go(site: Site) -> None:
+    """Through a proxy of the sessions, with its password: nobody learns from where the crawler is run."""
+    whole = site.put("/map.xml", urlset(f"{site.root}/1"))
+    with ForwardProxy(username="me", password="secret") as proxy:
+        way = proxy.url.replace("://", "://me:secret@")
+        told, _ = await crawled([whole], sessions={"proxies": [way]})
+    assert told == {f"{site.root}/1": "succeeded"}
+    assert [(request.target, request.username) for request in proxy.requests] == [(whole, "me")]
 
 
 @pytest.mark.parametrize(
