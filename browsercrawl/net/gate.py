@@ -74,7 +74,8 @@ class Gate:
             OSError: no port is free.
         """
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _BrowserSide(self), "127.0.0.1", 0, backlog=_BACKLOG)
+        listener = socket.create_server(("127.0.0.1", 0))  # asyncio's own call fails otherwise when no socket is left
+        self._server = await loop.create_server(lambda: _BrowserSide(self), sock=listener, backlog=_BACKLOG)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     @property

@@ -23,6 +23,7 @@ answer then: whatever came would pass for the site's.
 import asyncio
 import contextlib
 import re
+import socket
 import ssl
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
@@ -159,7 +160,8 @@ class ProxyRelay:
         """
         if self._upstream.tls:
             self._tls = ssl.create_default_context()
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=HEAD_BYTES_MAX)
+        listener = socket.create_server(("127.0.0.1", 0))  # asyncio's own call fails otherwise when no socket is left
+        self._server = await asyncio.start_server(self._accept, sock=listener, limit=HEAD_BYTES_MAX)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import AsyncIterator, Callable
 from ipaddress import ip_address
@@ -265,6 +266,19 @@ async def test_relay_guarded_refuses_before_it_asks_the_proxy(make: Make, proxy:
     client.send(get("http://10.0.0.1/"))
     assert await client.rest() == b""
     assert len(proxy.requests) == 1
+
+
+@pytest.mark.parametrize("proxy", [None, "http://127.0.0.1:1", "socks5://127.0.0.1:1"])
+async def test_open_without_a_free_port_says_so(make: Make, proxy: str | None) -> None:
+    """When the machine has no socket left, that is what the error says."""
+    world = make(guard="on")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            await world.way(proxy)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.parametrize("login", ["", "me:p%40ss@"])
