@@ -8,6 +8,7 @@ the rest goes on.
 
 import json
 import os
+import re
 import shlex
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
@@ -31,7 +32,7 @@ from browsercrawl.errors import ConfigError, InputChanged, InputError, InvalidUR
 from browsercrawl.events import discard
 from browsercrawl.output import Space
 from browsercrawl.request import Request
-from browsercrawl.urls import Address, address, bare
+from browsercrawl.urls import Address, address
 
 NEAR_MAX = 100
 """Folders of one origin from which the scope of its sitemaps is seen, of its first seeds."""
@@ -238,7 +239,7 @@ def _near(urls: Sequence[Listed]) -> dict[str, dict[str, str]]:
         where = address(seed) if isinstance(seed, str) else seed.address
         folders = found.setdefault(where.origin, {})
         if len(folders) < NEAR_MAX:
-            folders.setdefault(bare(where.canonical).rpartition("/")[0], where.canonical)
+            folders.setdefault(re.split("[?#]", where.canonical, maxsplit=1)[0].rpartition("/")[0], where.canonical)
     return found
 
 
