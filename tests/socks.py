@@ -1,4 +1,4 @@
-"""A SOCKS5 proxy for tests (RFC 1928, CONNECT without a password), on the test's own event loop."""
+"""A SOCKS5 proxy for tests (RFC 1928, CONNECT; RFC 1929), on the test's own event loop."""
 
 import asyncio
 import contextlib
@@ -9,12 +9,16 @@ from ipaddress import ip_address
 class SocksProxy:
     """Connects to addresses, and to any name on this very machine.
 
+    Args:
+        login: user name and password that it asks for; None: none.
+
     Attributes:
         url: such as `socks5://127.0.0.1:8123`.
         asked: `host:port` of each request.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, login: tuple[str, str] | None = None) -> None:
+        self._login = login
         self.url = ""
         self.asked: list[str] = []
         self._serving: set[asyncio.Task[None]] = set()
@@ -33,11 +37,18 @@ class SocksProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, EOFError), contextlib.closing(writer):
-            await reader.readexactly((await reader.readexactly(2))[1])
-            writer.write(b"\x05\x00")
+            await _field(reader, at=1)
+            if self._login is None:
+                writer.write(b"\x05\x00")
+            else:
+                writer.write(b"\x05\x02")
+                given = (await _field(reader, at=1), await _field(reader))
+                writer.write(b"\x01\x00" if given == self._login else b"\x01\x01")
+                if given != self._login:
+                    return
             form = (await reader.readexactly(4))[3]
             if form == 3:
-                host, there = (await reader.readexactly((await reader.readexactly(1))[0])).decode(), "127.0.0.1"
+                host, there = await _field(reader), "127.0.0.1"
             else:
                 host = there = str(ip_address(await reader.readexactly(4 if form == 1 else 16)))
             port = int.from_bytes(await reader.readexactly(2))
@@ -51,9 +62,9 @@ class SocksProxy:
 
 
 @contextlib.asynccontextmanager
-async def socks_proxy() -> AsyncIterator[SocksProxy]:
+async def socks_proxy(login: tuple[str, str] | None = None) -> AsyncIterator[SocksProxy]:
     """Serve until the end of the block."""
-    proxy = SocksProxy()
+    proxy = SocksProxy(login)
     server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
     proxy.url = f"socks5://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
@@ -62,6 +73,11 @@ async def socks_proxy() -> AsyncIterator[SocksProxy]:
         server.close()
         await proxy.end()
         await server.wait_closed()
+
+
+async def _field(reader: asyncio.StreamReader, *, at: int = 0) -> str:
+    """Return what comes after its length, which comes after `at` other bytes."""
+    return (await reader.readexactly((await reader.readexactly(at + 1))[at])).decode()
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
