@@ -1,5 +1,6 @@
 """Series without end: calendars and the like are left after a while, and honest lists are not."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from browsercrawl.dispatcher.series import like, shape
 from browsercrawl.result import SkipReason
 from browsercrawl.testing.fake_browser import FakePageScript
 from browsercrawl.testing.shop import Shop
+from browsercrawl.testing.traps import links
 
 if TYPE_CHECKING:
     from tests.unit.crawler.conftest import Crawl
@@ -65,10 +67,25 @@ async def test_crawl_of_a_calendar_ends_and_counts_why(
     assert (len(done.results), done.summary.links_skipped[SkipReason.ENDLESS_SERIES]) == (pages, left_out)
 
 
+async def test_crawl_of_every_trap_ends_and_counts_each_reason(crawl: "Crawl") -> None:
+    """Calendars, folders, parameters and ids without end: the crawl finishes, and the summary says what it left out."""
+    done = await crawl(
+        lambda url: FakePageScript(links=tuple(f"{URL[:-1]}{link}" for link in links("/" + url.removeprefix(URL)))),
+        [f"{URL}traps/"],
+        links=WHOLE,
+    )
+    kinds = Counter(result.url.removeprefix(f"{URL}traps/").strip("/").split("/")[0] for result in done.results)
+    assert {kind: number for kind, number in kinds.items() if "?" not in kind} == {
+        "": 1, "calendar": 201, "folders": 4, "options": 1, "sessions": 4, "visitors": 1,
+    }  # fmt: skip
+    assert done.summary.links_skipped == {"endless_series": 5, "repeated_path": 1, "too_many_parameters": 1}
+    assert done.summary.finish_reason == "finished"
+
+
 async def test_crawl_of_a_calendar_is_followed_where_that_is_asked_for(crawl: "Crawl") -> None:
     """`follow_traps` leaves it to the other limits."""
-    links = {**WHOLE, "follow_traps": True, "max_requests": 700}
-    done = await crawl(lambda url: FakePageScript(links=tuple(months(url))), [URL], links=links)
+    more = {**WHOLE, "follow_traps": True, "max_requests": 700}
+    done = await crawl(lambda url: FakePageScript(links=tuple(months(url))), [URL], links=more)
     assert len(done.results) == 700
     assert done.summary.links_skipped.keys() == {"max_requests"}
 
@@ -83,8 +100,8 @@ async def test_crawl_of_a_list_that_leads_to_products_goes_to_its_end(crawl: "Cr
             return FakePageScript(links=tuple(f"{URL}product/{min(number + step, last)}" for step in (1, 2, 3)))
         page = int(url.partition("/page/")[2] or 1)
         products = range(6 * page - 5, 6 * page + 1)
-        links = (*(f"{URL}product/{number}" for number in products), f"{URL}list/page/{page + 1}")
-        return FakePageScript(links=links if page < last / 6 else links[:-1])
+        found = (*(f"{URL}product/{number}" for number in products), f"{URL}list/page/{page + 1}")
+        return FakePageScript(links=found if page < last / 6 else found[:-1])
 
     done = await crawl(listing, [URL], links=WHOLE)
     assert len(done.results) == 1_200 + 200
@@ -127,8 +144,8 @@ async def test_crawl_series_that_is_asked_for_has_no_end_of_its_own(crawl: "Craw
     def page(url: str) -> FakePageScript:
         return FakePageScript(links=(f"{URL}page/{min(int(url.partition('page/')[2] or 0) + 1, 400)}",))
 
-    links = {} if by_handler else {**WHOLE, "include": ["*/page/*"]}
-    done = await crawl(page, [URL], links=links, prepare=prepare if by_handler else None)
+    which = {} if by_handler else {**WHOLE, "include": ["*/page/*"]}
+    done = await crawl(page, [URL], links=which, prepare=prepare if by_handler else None)
     assert len(done.results) == 401
     assert done.summary.links_skipped == {}
 
