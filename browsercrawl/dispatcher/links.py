@@ -50,6 +50,7 @@ class LinkFollower:
         self._config = config
         self._inherits = inherits
         self._scope = Scope(config, scope)
+        self._is_scope_own = scope is not None
 
     @property
     def follows(self) -> bool:
@@ -99,7 +100,8 @@ class LinkFollower:
 
     def _is_next(self, parent: Request) -> Callable[[str], bool]:
         """Return what tells whether a link is another step of the series that a page belongs to."""
-        if self._config.follow_traps or self._config.include:
+        config = self._config
+        if config.follow_traps or config.include or config.scope == "prefix" or self._is_scope_own:
             return lambda _: False
         return like(parent.address.canonical)
 

@@ -10,8 +10,9 @@ It is the number of steps that counts, not how many pages are alike: a shop has 
 any of them the next is a few steps away, for pages are visited in the order in which they were found. What an honest
 site may lose is what lies behind a hundred such steps, with no other way to it.
 
-Only links that are followed by themselves are judged: what a handler asks for is wanted. With `include` none is: a page
-whose other links the user leaves out looks barren to us.
+Only links that are followed by themselves are judged: what a handler asks for is wanted. With `include`, the scope
+`prefix` or a scope of the user's own none is: a part of the site is wanted, and pages whose other links are left out
+for that look barren.
 """
 
 import re

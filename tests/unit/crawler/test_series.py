@@ -132,21 +132,31 @@ async def test_crawl_of_the_demo_shop_is_whole(crawl: "Crawl") -> None:
     assert done.summary.links_skipped == {}
 
 
-@pytest.mark.parametrize("by_handler", [True, False])
-async def test_crawl_series_that_is_asked_for_has_no_end_of_its_own(crawl: "Crawl", *, by_handler: bool) -> None:
-    """What a handler asks for is followed, and with `include` it is not judged what else there is."""
+@pytest.mark.parametrize("how", ["handler", "include", "prefix", "function"])
+async def test_crawl_series_that_is_wanted_has_no_end_of_its_own(crawl: "Crawl", how: str) -> None:
+    """What a handler asks for is followed; who wants a part of a site does not want what else its pages lead to."""
 
     def prepare(crawler: Crawler) -> None:
-        @crawler.handler()
-        async def _(visit: Visit) -> None:
-            await visit.enqueue_links("a.next")
+        if how == "handler":
+
+            @crawler.handler()
+            async def _(visit: Visit) -> None:
+                await visit.enqueue_links("a.next")
+
+        elif how == "function":
+            crawler.scope(lambda _request, url: "page/" in url)
 
     def page(url: str) -> FakePageScript:
-        return FakePageScript(links=(f"{URL}page/{min(int(url.partition('page/')[2] or 0) + 1, 400)}",))
+        return FakePageScript(links=(f"{URL}page/{min(int(url.partition('page/')[2] or 0) + 1, 300)}",))
 
-    which = {} if by_handler else {**WHOLE, "include": ["*/page/*"]}
-    done = await crawl(page, [URL], links=which, prepare=prepare if by_handler else None)
-    assert len(done.results) == 401
+    which = {
+        "handler": {},
+        "include": {**WHOLE, "include": ["*/page/*"]},
+        "prefix": {**WHOLE, "scope": "prefix"},
+        "function": WHOLE,
+    }[how]
+    done = await crawl(page, [URL], links=which, prepare=prepare)
+    assert len(done.results) == 301
     assert done.summary.links_skipped == {}
 
 
