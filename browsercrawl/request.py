@@ -59,6 +59,9 @@ class Request(CheckedModel):
     sort_query: bool = Field(default=False, description="The order of the query's parameters is not part of it.")
     drop_session_id: bool = Field(default=False, description="Session ids written into the URL are not part of it.")
     depth: int = Field(default=0, ge=0, description="Number of links followed to get here.")
+    series: int = Field(
+        default=0, ge=0, description="Of those links the last so many led to an address like it but for its numbers."
+    )
     parent_url: str | None = Field(default=None, description="The page this request was found on.")
     anchors: tuple[Annotated[str, Field(max_length=URL_LENGTH_MAX)], ...] = Field(
         default=(), max_length=4, description="Where the scope of its links is seen from: its seed. Empty: its own URL."

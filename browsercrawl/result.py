@@ -31,6 +31,8 @@ class SkipReason(StrEnum):
     PATH_TOO_DEEP = "path_too_deep"
     REPEATED_PATH = "repeated_path"
     """The same path segments stand again and again in a row: the mark of an endless site."""
+    ENDLESS_SERIES = "endless_series"
+    """The next of many pages in a row that led to nothing else, such as those of a calendar."""
     MAX_REQUESTS = "max_requests"
     MAX_PER_HOST = "max_per_host"
     MAX_PER_PATH = "max_per_path"

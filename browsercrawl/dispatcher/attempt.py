@@ -19,6 +19,7 @@ from browsercrawl.dispatcher.hosts import Hosts
 from browsercrawl.dispatcher.identities import Identities, Standing, loop_time
 from browsercrawl.dispatcher.links import LINK, LinkFollower
 from browsercrawl.dispatcher.robots import NotYet, RobotsCheck
+from browsercrawl.dispatcher.series import without_endless
 from browsercrawl.dispatcher.settle import (
     Again,
     Ending,
@@ -282,6 +283,9 @@ class Attempts:
         except HandlerFailed as error:  # the user's scope
             await self._complete_unfit(claim, outcome, error, history, host)
             return
+        children, endless = await without_endless(request, children, frontier=self._w.frontier)
+        if endless:
+            left_out[f"{LINK}{SkipReason.ENDLESS_SERIES}"] = endless
         files = await self._store(request, outcome) if succeeded else []
         timings = history.timings(total_s=self._w.clock.now() - claim.stored_at)
         ending = Ending(

@@ -1,17 +1,19 @@
 """Which links of a page become requests, and why the others do not.
 
 Each link that is left out counts for one reason, the first that holds: it is no http or https URL; out of scope;
-excluded; not included; too deep; a trap (`traps.py`). What has passed may still be refused by the frontier, for the
-limits on requests. The patterns of `include` and `exclude` are looked for in the canonical spelling.
+excluded; not included; too deep; a trap (`traps.py`). What has passed may still be left out as the next step of an
+endless series (`series.py`), or be refused by the frontier, for the limits on requests. The patterns of `include` and
+`exclude` are looked for in the canonical spelling.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from browsercrawl.config import LinksConfig
 from browsercrawl.config.sessions import is_like
 from browsercrawl.dispatcher.scope import Area, Scope, ScopeFunction
+from browsercrawl.dispatcher.series import like
 from browsercrawl.dispatcher.traps import trap
 from browsercrawl.errors import InvalidURL
 from browsercrawl.redaction import shorten
@@ -32,6 +34,7 @@ class _Chosen(NamedTuple):
     label: str | None
     has_session_id: bool
     anchors: tuple[str, ...]
+    is_asked_for: bool
 
 
 class LinkFollower:
@@ -47,6 +50,7 @@ class LinkFollower:
         self._config = config
         self._inherits = inherits
         self._scope = Scope(config, scope)
+        self._is_scope_own = scope is not None
 
     @property
     def follows(self) -> bool:
@@ -80,7 +84,7 @@ class LinkFollower:
                 if reason := self._sort_in((url, None), parent, area, chosen, too_deep=deep_enough):
                     left_out[reason] += 1
         for link in asked_for:
-            if reason := self._sort_in(link, parent, area, chosen, too_deep=False):
+            if reason := self._sort_in(link, parent, area, chosen, is_asked_for=True):
                 left_out[reason] += 1
         session = parent.session if self._inherits else None
         alike: dict[str, Any] = {"session": session, "depth": parent.depth + 1, "parent_url": shorten(final_url)}
@@ -88,10 +92,28 @@ class LinkFollower:
             alike["keep_fragment"] = True
         if self._config.sort_query:
             alike["sort_query"] = True
-        return [_request(each, alike) for each in chosen.values()], left_out
+        is_next = self._is_next(parent)
+        return [
+            _request(each, alike, series=parent.series + 1 if not each.is_asked_for and is_next(identity) else 0)
+            for identity, each in chosen.items()
+        ], left_out
+
+    def _is_next(self, parent: Request) -> Callable[[str], bool]:
+        """Return what tells whether a link is another step of the series that a page belongs to."""
+        config = self._config
+        if config.follow_traps or config.include or config.scope == "prefix" or self._is_scope_own:
+            return lambda _: False
+        return like(parent.address.canonical)
 
     def _sort_in(
-        self, link: Link, parent: Request, area: Area, chosen: dict[str, _Chosen], *, too_deep: bool
+        self,
+        link: Link,
+        parent: Request,
+        area: Area,
+        chosen: dict[str, _Chosen],
+        *,
+        too_deep: bool = False,
+        is_asked_for: bool = False,
     ) -> SkipReason | None:
         config = self._config
         url, label = link
@@ -100,13 +122,15 @@ class LinkFollower:
         except InvalidURL:
             return SkipReason.INVALID_URL
         identity = found.canonical if config.follow_traps else without_session_id(found.canonical)
-        if identity in chosen:
-            if label is not None:
-                chosen[identity] = chosen[identity]._replace(label=label)
+        if (known := chosen.get(identity)) is not None:
+            chosen[identity] = known._replace(
+                label=known.label if label is None else label, is_asked_for=known.is_asked_for or is_asked_for
+            )
             return None
         if reason := self._refusal(found, parent, area, too_deep=too_deep):
             return reason
-        chosen[identity] = _Chosen(url, label, identity != found.canonical, self._scope.anchors(area, found))
+        anchors = self._scope.anchors(area, found)
+        chosen[identity] = _Chosen(url, label, identity != found.canonical, anchors, is_asked_for)
         return None
 
     def _refusal(self, found: Address, parent: Request, area: Area, *, too_deep: bool) -> SkipReason | None:
@@ -134,8 +158,10 @@ def pattern_refusal(url: str, config: LinksConfig) -> SkipReason | None:
     return None
 
 
-def _request(chosen: _Chosen, alike: dict[str, Any]) -> Request:
+def _request(chosen: _Chosen, alike: dict[str, Any], *, series: int) -> Request:
     own: dict[str, Any] = {"drop_session_id": True} if chosen.has_session_id else {}
+    if series:
+        own["series"] = series
     if chosen.anchors:
         own["anchors"] = chosen.anchors
     return Request(url=chosen.url, label=chosen.label, **alike, **own)

@@ -59,7 +59,7 @@ class RobotsCheck:
         """
         request = claim.request
         try:
-            leave = self._robots.leave(request.url, proxy=self._proxy_of(request))
+            leave = await self._robots.leave(request.url, proxy=self._proxy_of(request))
         except BrowsercrawlError as error:
             return VisitOutcome(phase=Phase.LEASE, times=PhaseTimes(), error=error)
         if leave.wait_s is None:

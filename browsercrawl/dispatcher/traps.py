@@ -1,8 +1,8 @@
 """Links that look like a trap: addresses that a site makes up without end, one from the other.
 
 Each rule is one sentence and looks at nothing but the address. The limits are far beyond what people write by hand;
-a site that needs more says `follow_traps`. What is endless in another way (a calendar) is bounded by the depth, by
-`max_per_path` and by `max_per_host`.
+a site that needs more says `follow_traps`. What leads on from address to address (a calendar) is a series
+(`series.py`); what is endless in another way is bounded by the depth, by `max_per_path` and by `max_per_host`.
 """
 
 from browsercrawl.result import SkipReason

@@ -324,6 +324,9 @@ class Frontier(Protocol):
             False when the claim is not valid any more: then nothing was changed.
         """
 
+    async def are_new(self, requests: Sequence[Request]) -> list[bool]:
+        """Tell for each request whether its id is unknown: neither stored nor refused before."""
+
     async def defer(self, host: str, delay_s: float) -> None:
         """Hold a slot back for at least `delay_s` from now; a longer deferral that stands already stays."""
 

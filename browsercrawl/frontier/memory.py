@@ -175,6 +175,10 @@ class MemoryFrontier:
         self._settle(entry.lane.slot, now)
         return True
 
+    async def are_new(self, requests: Sequence[Request]) -> list[bool]:
+        """See `Frontier.are_new`."""
+        return [bytes.fromhex(request.id) not in self._known for request in requests]
+
     async def defer(self, host: str, delay_s: float) -> None:
         """See `Frontier.defer`."""
         now = self._catch_up()

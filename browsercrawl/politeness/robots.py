@@ -134,10 +134,12 @@ class Robots:
         self._sites: OrderedDict[str, _Site] = OrderedDict()
         self._ahead: OrderedDict[str, float] = OrderedDict()
         self._turned_away = 0
+        self._costly = asyncio.Lock()
+        """Held while an address is looked up in a thread: several would leave the event loop little of its time."""
         self._bytes = 0
 
-    def leave(self, url: str, *, proxy: str | None = None) -> Leave:
-        """Tell whether an address may be fetched; the origin is asked if need be.
+    async def leave(self, url: str, *, proxy: str | None = None) -> Leave:
+        """Tell whether an address may be fetched; the origin is asked if need be, and not waited for.
 
         Args:
             url: http or https.
@@ -154,7 +156,7 @@ class Robots:
             self._ask(origin, site, proxy=proxy, is_urgent=False)
         if site.file is not None:
             self._ahead.pop(origin, None)
-            return Leave(allowed=site.file.allows(where.canonical))
+            return Leave(allowed=await self._allows(site.file, where))
         if site.failure is not None:
             failure, site.failure = site.failure, None
             raise failure
@@ -178,7 +180,7 @@ class Robots:
         if site.file is None and site.asking is not None:
             await asyncio.wait({site.asking}, timeout=limit_s)
         self._ahead.pop(origin, None)  # the visit is there already
-        return None if site.file is None else site.file.allows(address(url).canonical)
+        return None if site.file is None else await self._allows(site.file, address(url))
 
     async def close(self) -> None:
         """Ask no more. Idempotent."""
@@ -187,6 +189,12 @@ class Robots:
             task.cancel()
         if asking:
             await asyncio.wait(asking)
+
+    async def _allows(self, file: RobotsFile, where: Address) -> bool:
+        if not file.is_costly(where.canonical):
+            return file.allows(where.canonical)
+        async with self._costly:
+            return await asyncio.to_thread(file.allows, where.canonical)
 
     def _site(self, where: Address) -> tuple[str, _Site, float]:
         origin = where.origin

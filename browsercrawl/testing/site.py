@@ -1,11 +1,11 @@
-"""The demo shop, the members' area and the fault site on one loopback port."""
+"""The demo shop, the members' area, the fault site and traps on one loopback port."""
 
 import asyncio
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
-from browsercrawl.testing import faults, members_pages
+from browsercrawl.testing import faults, members_pages, traps
 from browsercrawl.testing.faults import FaultSite
 from browsercrawl.testing.members import Members
 from browsercrawl.testing.members_pages import MembersArea
@@ -17,7 +17,7 @@ class DemoSite:
     """A web site to crawl: a shop, a members' area and faults.
 
     The demo shop is at `/`, the truth about it at `/truth.json`; the members' area (logins, and sessions that end) is
-    below `/members/`, faults are below `/faults/`.
+    below `/members/`, faults are below `/faults/`, pages without end below `/traps/`.
 
     It serves from its creation until `stop`. A context manager, in plain and in async code.
 
@@ -102,6 +102,8 @@ class DemoSite:
             found = self._faults.answer(exchange)
         elif exchange.path.startswith(members_pages.PREFIX):
             found = self._area.answer(exchange)
+        elif exchange.path.startswith(traps.PREFIX):
+            found = traps.answer(exchange)
         else:
             found = self._shop.answer(exchange)
         if not found:

@@ -132,6 +132,12 @@ def refuse(
     return recorded
 
 
+def are_new(ledger: Ledger, ids: list[bytes]) -> list[bool]:
+    """See `Frontier.are_new`."""
+    known = _known(ledger, ids)
+    return [each not in known for each in ids]
+
+
 def record(ledger: Ledger, left: Record) -> None:
     """Store what a finished request leaves: its line for the outbox, and what it counts for."""
     ledger.totals[left.ending] += 1

@@ -154,6 +154,11 @@ class SqliteFrontier:
         how = claims.Return(delay_s, cost, memo, host)
         return await self._thread.submit(lambda ledger: claims.release(ledger, claim.token, how=how))
 
+    async def are_new(self, requests: Sequence[Request]) -> list[bool]:
+        """See `Frontier.are_new`."""
+        ids = [bytes.fromhex(request.id) for request in requests]
+        return await self._thread.submit(lambda ledger: intake.are_new(ledger, ids))
+
     async def defer(self, host: str, delay_s: float) -> None:
         """See `Frontier.defer`."""
         await self._thread.submit(lambda ledger: claims.defer(ledger, host, delay_s=delay_s))

@@ -17,6 +17,7 @@ from browsercrawl.frontier import (
     HostUpdate,
     MemoryFrontier,
     Record,
+    Refusal,
     RulesOf,
     SessionLimitOf,
     Verdict,
@@ -91,6 +92,21 @@ async def test_frontier_path_that_is_full_takes_no_more_links_of_other_queries(m
     again = [_request("a", "list?page=4"), _request("a", "list?page=1"), _request("a", "list?page=4", session="me")]
     assert await frontier.complete(second, record=DONE, links=again) == [full, duplicate, stored]
     assert (await frontier.totals())["link.max_per_path"] == 2
+
+
+async def test_frontier_tells_which_requests_are_new(make: Make) -> None:
+    """Known is what was stored or refused, finished or not; asking changes nothing."""
+    frontier = await make()
+    await frontier.schedule([_request("a", page) for page in range(3)])
+    await frontier.complete((await _claim(frontier))[0], record=DONE)
+    refused = _request("a", "refused")
+    await frontier.refuse([Refusal(id=refused.id, record=DONE)])
+    asked = [_request("a", 0), _request("b", 0), _request("a", 2), _request("a", 2, session="me"), refused]
+    counts = frontier.counts()
+    for _ in range(2):
+        assert await frontier.are_new(asked) == [False, True, False, True, False]
+    assert await frontier.are_new([]) == []
+    assert frontier.counts() == counts
 
 
 async def test_frontier_slot_that_went_idle_still_keeps_its_delay(clock: VirtualClock, make: Make) -> None:

@@ -66,7 +66,7 @@ class World:
 
     async def settled(self, url: str = URL) -> bool:
         """Ask as the dispatcher does, until it is known whether an address is allowed."""
-        while (leave := self.robots.leave(url)).wait_s is not None:
+        while (leave := await self.robots.leave(url)).wait_s is not None:
             await self.clock.sleep(leave.wait_s)
         return leave.allowed
 
@@ -136,7 +136,7 @@ async def test_robots_without_an_answer_is_told_to_one_and_the_next_asks_anew(
 async def test_robots_failure_that_nobody_came_for_is_not_told_later(world: World) -> None:
     """After a while it says nothing any more: the origin is asked."""
     world.answer = Answer(status=500)
-    world.robots.leave(URL)
+    await world.robots.leave(URL)
     await world.clock.sleep(FAILURE_S + 1)
     world.answer = Answer(body=RULES)
     assert await world.settled()
@@ -145,10 +145,10 @@ async def test_robots_failure_that_nobody_came_for_is_not_told_later(world: Worl
 async def test_robots_through_a_proxy_that_fails_is_not_the_hosts_failure(world: World) -> None:
     """It is asked the way that the session's pages go, and what fails there is not held against the host."""
     world.answer = Answer(status=0)
-    assert world.robots.leave(URL, proxy="http://p.test:1").wait_s is not None
+    assert (await world.robots.leave(URL, proxy="http://p.test:1")).wait_s is not None
     await world.clock.sleep(0.1)
     with pytest.raises(RobotsUnavailable) as failed:
-        world.robots.leave(URL, proxy="http://p.test:1")
+        await world.robots.leave(URL, proxy="http://p.test:1")
     assert not failed.value.is_hosts
     assert world.ways == ["http://p.test:1"]
 
@@ -179,6 +179,26 @@ async def test_robots_large_file_is_read_without_holding_others_up(world: World)
     assert not await world.settled(f"{URL}private")
 
 
+async def test_robots_costly_file_is_looked_up_without_holding_others_up(world: World) -> None:
+    """Where an address takes 10 ms or more, others get their turn meanwhile, and the verdict is the same."""
+    rules = b"".join(b"Disallow: *%xb\n" % number for number in range(3_000))
+    world.answer = Answer(body=b"User-agent: *\n" + rules + b"Disallow: /private")
+    assert not await world.settled(f"{URL}private/{'a' * 20_000}")
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    beside = asyncio.create_task(others())
+    assert (await world.robots.leave(f"{URL}public/{'a' * 20_000}")).allowed
+    assert not await world.robots.wait_leave(f"{URL}private/{'a' * 20_000}", limit_s=5)
+    beside.cancel()
+    assert turns > 2
+
+
 async def test_robots_remembers_no_more_sites_than_it_may(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are, answered or not, what is kept of them is bounded."""
     monkeypatch.setattr("browsercrawl.politeness.robots.SITES_MAX", 300)
@@ -195,21 +215,21 @@ async def test_robots_answer_a_day_old_holds_until_the_next_is_there(world: Worl
     assert not await world.settled(f"{URL}private")
     await world.clock.sleep(FRESH_S)
     world.answer = Answer(status=500)
-    assert world.robots.leave(f"{URL}private").allowed is False
+    assert (await world.robots.leave(f"{URL}private")).allowed is False
     await world.clock.sleep(AGAIN_S)
     world.answer = Answer(body=b"")
-    assert world.robots.leave(f"{URL}private").allowed is False
-    assert world.robots.leave(f"{URL}private").wait_s is None
+    assert (await world.robots.leave(f"{URL}private")).allowed is False
+    assert (await world.robots.leave(f"{URL}private")).wait_s is None
     await world.clock.sleep(1)
     assert world.asked.total() == 3
-    assert world.robots.leave(f"{URL}private").allowed
+    assert (await world.robots.leave(f"{URL}private")).allowed
 
 
 async def test_robots_of_many_sites_keep_step_with_visits(world: World) -> None:
     """Of 2,000 sites only some are asked ahead of their first visit, and all have their answer in the end."""
     world.answer.wait_s = 0.5
     urls = [f"http://h{number}.test/" for number in range(2_000)]
-    waits = [world.robots.leave(url).wait_s for url in urls]
+    waits = [(await world.robots.leave(url)).wait_s for url in urls]
     await world.clock.sleep(0.1)
     assert world.asked.total() == AHEAD_MAX
     assert max(wait for wait in waits if wait is not None) < 30
@@ -220,6 +240,6 @@ async def test_robots_of_many_sites_keep_step_with_visits(world: World) -> None:
 async def test_robots_closed_while_asking_leaves_nothing(world: World) -> None:
     """What is under way ends with it."""
     world.answer.wait_s = inf
-    world.robots.leave(URL)
+    await world.robots.leave(URL)
     await world.robots.close()
     assert {task for task in asyncio.all_tasks() if task.get_name().startswith("robots")} == set()

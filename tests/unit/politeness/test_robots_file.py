@@ -92,6 +92,8 @@ def test_file_delay_that_is_none_is_passed_over(delay: str) -> None:
         pytest.param("".join(f"User-agent: a{n}\n" for n in range(15_000)), "Disallow: /b\n" * 15_000, id="agents"),
         pytest.param("User-agent: *\n", "".join(f"Disallow: /{n}*a$\n" for n in range(25_000)), id="rules"),
         pytest.param("User-agent: *\nDisallow: /", "*a" * 250_000, id="stars"),
+        pytest.param("User-agent: *\n", "".join(f"Disallow: {'*a' * 12}{n}b\n" for n in range(14_000)), id="nearly"),
+        pytest.param("User-agent: *\n", f"Disallow: *{'a' * 1_900}b\n" * 250, id="long"),
     ],
 )
 def test_file_made_to_cost_much_is_read_in_seconds(before: str, after: str) -> None:
@@ -99,6 +101,24 @@ def test_file_made_to_cost_much_is_read_in_seconds(before: str, after: str) -> N
     began = time.process_time()
     assert allows(before + after, "/" + "a" * 2_000) in {True, False}
     assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize("stars", [10, 20, 40, 10_000])
+def test_file_pattern_of_stars_that_nearly_matches_is_not_tried_in_every_way(stars: int) -> None:
+    """Each part is looked for once, after the one before: with backtracking 20 stars would take years."""
+    began = time.process_time()
+    assert allows(f"User-agent: *\nDisallow: /{'*a' * stars}*b", "/" + "a" * 20_000)
+    assert not allows(f"User-agent: *\nDisallow: /{'*a' * stars}*b", "/" + "a" * 20_000 + "b")
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("rules", "length", "costly"), [(30, 100, False), (3_000, 100, False), (3_000, 2_000, True), (30_000, 100, True)]
+)
+def test_file_tells_where_it_is_costly(rules: int, length: int, costly: bool) -> None:
+    """A thread costs more than usual files do; files of many thousand rules, and very long addresses, get one."""
+    file = RobotsFile(("User-agent: *\n" + "Disallow: /*b\n" * rules).encode(), token="browsercrawl")
+    assert file.is_costly(f"{SITE}/{'a' * length}") is costly
 
 
 @given(body=st.lists(st.sampled_from(PIECES) | st.binary(max_size=8)).map(b" ".join), path=st.text())
