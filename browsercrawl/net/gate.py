@@ -29,7 +29,9 @@ _NEXT_ADDRESS_S = 0.25
 """An address that has not answered by then is no longer tried alone (RFC 8305)."""
 _ADDRESSES_MAX = 8
 _LINGER_S = 10.0
-"""For what is still on its way when one side of a connection has ended."""
+"""For what is still on its way to a site when the browser has ended its connection."""
+_STALL_S = 60.0
+"""For a site to take something of what the browser sends: while nothing is read, a browser that leaves is not seen."""
 
 _ESTABLISHED = b"HTTP/1.1 200 Connection Established\r\n\r\n"
 _ORIGIN = re.compile(rb"http://[^/?#]*", re.IGNORECASE)
@@ -64,6 +66,7 @@ class Gate:
         self.ledger = ledger
         self.dial = dial
         self.sides: set[_BrowserSide] = set()
+        self.sites: set[_SiteSide] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -74,7 +77,14 @@ class Gate:
             OSError: no port is free.
         """
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _BrowserSide(self), "127.0.0.1", 0, backlog=_BACKLOG)
+        self._server = await loop.create_server(
+            lambda: _BrowserSide(self), "127.0.0.1", 0, backlog=_BACKLOG, start_serving=False
+        )
+        try:
+            await self._server.start_serving()
+        except BaseException:  # cancelled: nobody knows of it, so nobody would close it
+            self._server.close()
+            raise
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     @property
@@ -95,11 +105,12 @@ class Gate:
         server.close()
         for task in self.tasks:
             task.cancel()
-        for side in list(self.sides):
-            side.abort()
+        for side in (*self.sides, *self.sites):
+            side.transport.abort()
         if self.tasks:
             await asyncio.wait(self.tasks)
         await server.wait_closed()
+        await asyncio.sleep(0)  # what is aborted is closed in the event loop's next turn
 
 
 class _Side(asyncio.Protocol):
@@ -123,34 +134,41 @@ class _Side(asyncio.Protocol):
         if self.other is not None:
             self.other.transport.resume_reading()
 
-    def abort(self) -> None:
-        """End both sides at once."""
-        for side in (self, self.other):
-            if side is not None:
-                side.transport.abort()
-
     def end(self, error: Exception | None = None) -> None:
-        """Send what is left to send, then end; a reset is passed on as one."""
-        transport = self.transport
-        if error is not None and not transport.get_write_buffer_size():
+        """Send what is left to send, then end; a reset is passed on as one: what it cuts off must not look complete."""
+        if error is not None:
             with contextlib.suppress(OSError):  # gone already
-                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            transport.abort()
-        elif not transport.is_closing():
-            transport.close()
-            if transport.get_write_buffer_size():
-                asyncio.get_running_loop().call_later(_LINGER_S, transport.abort)
+                self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.close()
 
 
 class _SiteSide(_Side):
-    def __init__(self, browser: "_BrowserSide") -> None:
+    def __init__(self, browser: "_BrowserSide", gate: Gate) -> None:
         self.other: _BrowserSide | None = browser
+        self._gate = gate
+        self._stalled: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._gate.sites.add(self)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = asyncio.get_running_loop().call_later(_STALL_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
 
     def data_received(self, data: bytes) -> None:
         if (browser := self.other) is not None:
             browser.received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._gate.sites.discard(self)
+        if self._stalled is not None:
+            self._stalled.cancel()
         browser, self.other = self.other, None
         if browser is not None:
             browser.other = None
@@ -204,7 +222,7 @@ class _BrowserSide(_Side):
                 continue
             end = buffer.find(HEAD_END)
             if end > HEAD_BYTES_MAX or (end < 0 and len(buffer) > HEAD_BYTES_MAX):
-                self._answer(BAD_REQUEST)
+                self._answer(b"")
                 return
             if end < 0:
                 return
@@ -256,6 +274,13 @@ class _BrowserSide(_Side):
 
     async def _connect(self, head: Head) -> None:
         try:
+            await self._serve(head)
+        except BaseException:
+            self.transport.abort()  # whatever it was: the browser must not wait for what does not come
+            raise
+
+    async def _serve(self, head: Head) -> None:
+        try:
             host, port = head.destination()
             try:
                 connected = await self._gate.dial(host, port)
@@ -268,9 +293,9 @@ class _BrowserSide(_Side):
                 self._answer(BAD_GATEWAY if head.is_connect else b"")
                 return
         except Malformed:
-            self._answer(BAD_REQUEST)
+            self._answer(BAD_REQUEST if head.is_connect else b"")
             return
-        site = _SiteSide(self)
+        site = _SiteSide(self, self._gate)
         try:
             await asyncio.get_running_loop().create_connection(lambda: site, sock=connected)
         except BaseException:
@@ -281,6 +306,8 @@ class _BrowserSide(_Side):
             site.transport.abort()
             return
         self.other, self._origin, self._dialling = site, self._origin_of(head), False
+        if self.is_full:
+            site.transport.pause_reading()
         if head.is_connect:
             self._is_raw = True
             self.transport.write(_ESTABLISHED)
@@ -300,6 +327,8 @@ class _BrowserSide(_Side):
         if site is not None:
             site.other = None
             site.end(error)
+            if site.transport.get_write_buffer_size():
+                asyncio.get_running_loop().call_later(_LINGER_S, site.transport.abort)
 
 
 async def connect(addresses: list[IP], port: int) -> socket.socket:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import ada_url
 
-HEAD_BYTES_MAX = 65_536
+HEAD_BYTES_MAX = 262_144
+"""A URL may have 65,536 by itself, and cookies come on top."""
 HEAD_END = b"\r\n\r\n"
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
