@@ -10,7 +10,6 @@ a CONNECT is answered with 502, which no browser shows.
 
 import asyncio
 import contextlib
-import re
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -30,12 +29,12 @@ _NEXT_ADDRESS_S = 0.25
 _ADDRESSES_MAX = 8
 _LINGER_S = 10.0
 """For what is still on its way to a site when the browser has ended its connection."""
-_STALL_S = 60.0
+STALL_S = 60.0
 """For a site to take something of what the browser sends: while nothing is read, a browser that leaves is not seen."""
 
 _ESTABLISHED = b"HTTP/1.1 200 Connection Established\r\n\r\n"
-_ORIGIN = re.compile(rb"http://[^/?#]*", re.IGNORECASE)
-_RESET = struct.pack("ii", 1, 0)
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER, for a connection that is to end by a reset."""
 
 Dial = Callable[[str, int], Awaitable[socket.socket]]
 """Connects to a host and port, checked.
@@ -138,7 +137,7 @@ class _Side(asyncio.Protocol):
         """Send what is left to send, then end; a reset is passed on as one: what it cuts off must not look complete."""
         if error is not None:
             with contextlib.suppress(OSError):  # gone already
-                self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.transport.close()
 
 
@@ -154,7 +153,7 @@ class _SiteSide(_Side):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stalled = asyncio.get_running_loop().call_later(_STALL_S, self.transport.abort)
+        self._stalled = asyncio.get_running_loop().call_later(STALL_S, self.transport.abort)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -233,24 +232,15 @@ class _BrowserSide(_Side):
             except Malformed:
                 self._answer(BAD_REQUEST)
                 return
-            if head.is_connect or self.other is None or self._origin_of(head) != self._origin:
+            if head.is_connect or self.other is None or head.origin != self._origin:
                 self._dial(head)
                 return
             self._pass_on(head)
 
-    def _origin_of(self, head: Head) -> bytes:
-        found = _ORIGIN.match(head.target)
-        return found[0] if found is not None else b""
-
     def _pass_on(self, head: Head) -> None:
         """Send a request as a browser without a proxy would have."""
         assert self.other is not None, "connected before"
-        path = head.target[len(self._origin) :].partition(b"#")[0]
-        if not path.startswith(b"/"):
-            path = b"/" + path
-        method, _, _ = head.line.partition(b" ")
-        version = head.line[-len(b"HTTP/1.1") :]
-        lines = [b"%b %b %b" % (method, path, version)]
+        lines = [head.line_for(b"")]
         # Where the body's end is not looked for, no other request must follow on the connection.
         self._is_raw = head.is_upgrade or head.length is None
         for field in head.fields:
@@ -305,7 +295,7 @@ class _BrowserSide(_Side):
             site.other = None
             site.transport.abort()
             return
-        self.other, self._origin, self._dialling = site, self._origin_of(head), False
+        self.other, self._origin, self._dialling = site, head.origin, False
         if self.is_full:
             site.transport.pause_reading()
         if head.is_connect:

@@ -113,7 +113,7 @@ class Guard:
             socks = Socks(url, resolve=self._resolver.addresses)
             way = Gate(partial(self._dial_socks, socks), ledger, failure=lambda: socks.failure)
         else:
-            way = ProxyRelay(Upstream.parse(url), ledger=ledger, check=self._check)
+            way = ProxyRelay(Upstream.parse(url), ledger=ledger, check=self._check, resolve=self._resolver.addresses)
         await way.start()
         self._ways[way.url] = way
         return way

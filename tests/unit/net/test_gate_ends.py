@@ -123,7 +123,7 @@ async def test_gate_stuck_upload_ends_when_either_side_leaves(
     gate: Gate, listener: socket.socket, monkeypatch: pytest.MonkeyPatch, leaves: str
 ) -> None:
     """A site that reads nothing keeps no connection for ever, though the browser's end is not seen meanwhile."""
-    monkeypatch.setattr(gate_module, "_STALL_S", 1.0 if leaves == "browser" else 60.0)
+    monkeypatch.setattr(gate_module, "STALL_S", 1.0 if leaves == "browser" else 60.0)
     browser, site = await asked(gate, listener, UPLOAD)
     with browser, site:
         side = next(iter(gate.sides))
