@@ -87,7 +87,7 @@ class HttpClient:
             raise _failed(url, "the proxy does not serve", "ERR_TUNNEL_CONNECTION_FAILED") from error
         except httpx.ConnectError as error:
             raise _failed(url, "no connection", "ERR_CONNECTION_FAILED") from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last: a redirect to no host at all
             raise _failed(url, f"the connection failed ({type(error).__name__})", "ERR_INVALID_RESPONSE") from error
         except zlib.error as error:
             raise _failed(url, "what it is packed in is damaged", "ERR_CONTENT_DECODING_FAILED") from error

@@ -37,6 +37,8 @@ def answer(exchange: Exchange) -> None:
             exchange.respond(status=302 if left else 200, headers={"Location": f"/hops?n={left - 1}"} if left else {})
         case "/away":
             exchange.respond(status=302, headers={"Location": "ftp://a.test/"})
+        case "/nowhere":
+            exchange.respond(status=302, headers={"Location": "http://[fe80::1%\x83]/"})
         case "/cut":
             exchange.begin({"Content-Length": "10"})
             exchange.send(b"a")
@@ -81,6 +83,7 @@ async def test_get_answer_is_given_within_bounds(
     [
         ("/slow", "ERR_TIMED_OUT"),
         ("/cut", "ERR_INVALID_RESPONSE"),
+        ("/nowhere", "ERR_INVALID_RESPONSE"),
         ("/damaged", "ERR_CONTENT_DECODING_FAILED"),
     ],
 )
