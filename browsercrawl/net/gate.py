@@ -182,7 +182,7 @@ class _BrowserSide(_Side):
         self._origin = b""
         self._body_left = 0
         self._is_raw = False
-        self._dialling = False
+        self._dialling: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -193,6 +193,8 @@ class _BrowserSide(_Side):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gate.sides.discard(self)
+        if self._dialling is not None:
+            self._dialling.cancel()
         self._drop_site(exc)
 
     def received(self, data: bytes) -> None:
@@ -206,8 +208,10 @@ class _BrowserSide(_Side):
             self.other.transport.write(data)
             return
         self._buffer += data
-        if not self._dialling:
+        if self._dialling is None:
             self._advance()
+        elif len(self._buffer) > HEAD_BYTES_MAX:
+            self.transport.pause_reading()
 
     def _advance(self) -> None:
         """Pass on what is complete, until more is needed or another origin is."""
@@ -256,9 +260,8 @@ class _BrowserSide(_Side):
 
     def _dial(self, head: Head) -> None:
         self._drop_site(None)
-        self._dialling = True
-        self.transport.pause_reading()
-        task = asyncio.get_running_loop().create_task(self._connect(head), name="gate: connect")
+        # Meanwhile it is read, within bounds: so a browser that gives up is noticed, and keeps no socket of ours busy.
+        self._dialling = task = asyncio.get_running_loop().create_task(self._connect(head), name="gate: connect")
         self._gate.tasks.add(task)
         task.add_done_callback(self._gate.tasks.discard)
 
@@ -295,7 +298,7 @@ class _BrowserSide(_Side):
             site.other = None
             site.transport.abort()
             return
-        self.other, self._origin, self._dialling = site, head.origin, False
+        self.other, self._origin, self._dialling = site, head.origin, None
         if self.is_full:
             site.transport.pause_reading()
         if head.is_connect:
@@ -304,7 +307,7 @@ class _BrowserSide(_Side):
         else:
             self._pass_on(head)
         self._advance()
-        if not self.transport.is_closing() and not site.is_full and not self._dialling:
+        if not self.transport.is_closing() and not site.is_full and self._dialling is None:
             self.transport.resume_reading()
 
     def _answer(self, answer: bytes) -> None:

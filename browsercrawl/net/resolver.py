@@ -8,6 +8,7 @@ import socket
 from collections import OrderedDict
 from dataclasses import dataclass
 from ipaddress import ip_address
+from itertools import islice
 from threading import Thread
 
 from browsercrawl.net.addresses import IP
@@ -17,6 +18,8 @@ LOOKUP_LIMIT_S = 15.0
 KEPT_S = 30.0
 """Half of what Chromium keeps an answer. Connections go to what their own lookup said, whatever is kept."""
 _KEPT_MAX = 2_000
+_ADDRESSES_MAX = 64
+"""Of one name, which may have thousands, to fill memory: what follows is neither judged nor connected to."""
 _THREADS_MAX = 64
 """Twice the connections that Chromium opens to one proxy: a page whose names all hang leaves some for the others."""
 
@@ -40,7 +43,7 @@ class Resolver:
         self._kept: OrderedDict[str, tuple[float, list[IP]]] = OrderedDict()
 
     async def addresses(self, name: str) -> list[IP]:
-        """Return all addresses of a name, in the order in which they are to be tried.
+        """Return the addresses of a name, 64 at most, in the order in which they are to be tried.
 
         Raises:
             OSError: it has none; a TimeoutError when nobody said so in time.
@@ -92,7 +95,8 @@ class Resolver:
         found: list[IP] | OSError
         try:
             answers = socket.getaddrinfo(look_up.name, None, type=socket.SOCK_STREAM)
-            found = list(dict.fromkeys(ip_address(str(each[4][0])) for each in answers))
+            texts = dict.fromkeys(str(each[4][0]) for each in answers)
+            found = [ip_address(text) for text in islice(texts, _ADDRESSES_MAX)]
         except OSError as error:
             found = error
         except ValueError as error:  # a UnicodeError: a name that no resolver takes

@@ -213,6 +213,64 @@ async def test_gate_dial_that_breaks_ends_the_connection() -> None:
         await gate.close()
 
 
+@pytest.mark.parametrize("method", [b"GET http://site.test/", b"CONNECT site.test:443"])
+async def test_gate_browser_that_gives_up_ends_its_dialling(method: bytes) -> None:
+    """A page that asks for dead hosts and leaves, again and again, keeps no socket of the crawler's busy."""
+    ended = asyncio.Event()
+
+    async def dial(_host: str, _port: int) -> socket.socket:
+        try:
+            return await asyncio.get_running_loop().create_future()
+        finally:
+            ended.set()
+
+    gate = Gate(dial, Ledger())
+    await gate.start()
+    _, writer = await asyncio.open_connection("127.0.0.1", int(gate.url.rpartition(":")[2]))
+    writer.write(method + b" HTTP/1.1\r\n\r\n")
+    await until(lambda: gate.tasks)
+    writer.close()
+    async with asyncio.timeout(2):
+        await ended.wait()
+    await until(lambda: not gate.sides and not gate.tasks)
+    await gate.close()
+
+
+async def test_gate_upload_while_it_dials_is_bounded(listener: socket.socket) -> None:
+    """What a browser sends before there is a connection waits with the browser, and arrives whole."""
+    may_dial = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def dial(_host: str, _port: int) -> socket.socket:
+        await may_dial.wait()
+        made = socket.socket()
+        made.setblocking(False)
+        await loop.sock_connect(made, listener.getsockname())
+        return made
+
+    gate = Gate(dial, Ledger())
+    await gate.start()
+    with socket.socket() as browser:
+        browser.setblocking(False)
+        await loop.sock_connect(browser, ("127.0.0.1", int(gate.url.rpartition(":")[2])))
+        sent = UPLOAD.replace(b"90000000", b"30000000") + bytes(30_000_000)
+        sending = asyncio.create_task(loop.sock_sendall(browser, sent))
+        await until(lambda: gate.tasks)
+        patience = loop.time() + 0.5
+        await until(lambda: loop.time() > patience)
+        assert gate.ledger.transferred_bytes < 1_000_000
+        may_dial.set()
+        site, _ = await loop.sock_accept(listener)
+        with site:
+            site.setblocking(False)
+            left = 30_000_000 + len(b"POST / HTTP/1.1\r\nContent-Length: 30000000\r\n\r\n")
+            async with asyncio.timeout(LIMIT_S):
+                while left:
+                    left -= len(await loop.sock_recv(site, 1_000_000))
+                await sending
+    await gate.close()
+
+
 @pytest.mark.parametrize("size", [300_000, 2_000_000])
 async def test_gate_head_too_long_gets_no_answer_of_ours(gate: Gate, size: int) -> None:
     """It ends the connection: what is said would pass for the site's refusal."""

@@ -41,6 +41,8 @@ class Names:
             self.released.wait(LIMIT_S)
         if name.startswith("no"):
             raise socket.gaierror(socket.EAI_NONAME, "unknown")
+        if name.startswith("many"):
+            return [(socket.AF_INET, 1, 6, "", (f"10.0.{number % 50}.{number // 50}", 0)) for number in range(5_000)]
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))] * 2
 
 
@@ -81,6 +83,14 @@ async def test_resolver_name_is_looked_up_once(names: Names) -> None:
         assert [type(each) for each in failures] == [socket.gaierror] * 3
     assert names.asked == ["a.test", "no.test", "no.test"]
     resolver.close()
+
+
+async def test_resolver_name_of_many_addresses_has_some(names: Names) -> None:
+    """Thousands of addresses, of thousands of names, would fill memory and keep the guard busy."""
+    resolver = Resolver()
+    found = await resolver.addresses("many.test")
+    assert len(found) == len(set(found)) == 64
+    assert names.asked == ["many.test"]
 
 
 async def test_resolver_names_that_hang_keep_no_other_waiting(names: Names) -> None:
