@@ -220,9 +220,10 @@ async def test_gate_browser_that_gives_up_ends_its_dialling(method: bytes) -> No
 
     async def dial(_host: str, _port: int) -> socket.socket:
         try:
-            return await asyncio.get_running_loop().create_future()
+            made: socket.socket = await asyncio.get_running_loop().create_future()
         finally:
             ended.set()
+        return made
 
     gate = Gate(dial, Ledger())
     await gate.start()
