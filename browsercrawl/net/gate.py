@@ -21,6 +21,8 @@ from browsercrawl.net.ledger import Ledger, Refused
 
 _CONNECTIONS_MAX = 2048
 """At once. Chromium opens 32 to one proxy, and more for WebSockets only."""
+_DIALLING_MAX = 64
+"""At once: a page that asks for dead hosts, by uploads that it gives up, must not use up the crawler's descriptors."""
 _BACKLOG = 512
 _CONNECT_LIMIT_S = 30.0
 """For one address. Whoever waits for it has a limit of its own."""
@@ -67,6 +69,7 @@ class Gate:
         self.sides: set[_BrowserSide] = set()
         self.sites: set[_SiteSide] = set()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.turns = asyncio.Semaphore(_DIALLING_MAX)
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -276,7 +279,8 @@ class _BrowserSide(_Side):
         try:
             host, port = head.destination()
             try:
-                connected = await self._gate.dial(host, port)
+                async with self._gate.turns:
+                    connected = await self._gate.dial(host, port)
             except Refused as refused:
                 self._ledger.refuse(host, port, reason=refused.reason)
                 self._answer(BAD_GATEWAY if head.is_connect else b"")

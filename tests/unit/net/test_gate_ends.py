@@ -237,6 +237,32 @@ async def test_gate_browser_that_gives_up_ends_its_dialling(method: bytes) -> No
     await gate.close()
 
 
+async def test_gate_uploads_given_up_dial_no_more_than_some() -> None:
+    """What is given up while it is not read is not noticed: it keeps others of its context waiting, but not all."""
+    dialling = most = 0
+
+    async def dial(_host: str, _port: int) -> socket.socket:
+        nonlocal dialling, most
+        dialling += 1
+        most = max(most, dialling)
+        try:
+            made: socket.socket = await asyncio.get_running_loop().create_future()
+        finally:
+            dialling -= 1
+        return made
+
+    gate = Gate(dial, Ledger())
+    await gate.start()
+    for _ in range(100):
+        _, writer = await asyncio.open_connection("127.0.0.1", int(gate.url.rpartition(":")[2]))
+        writer.write(UPLOAD + bytes(300_000))
+        writer.close()
+    await until(lambda: len(gate.tasks) == 100)
+    await until(lambda: dialling == gate_module._DIALLING_MAX)
+    await gate.close()
+    assert (most, dialling) == (64, 0)
+
+
 async def test_gate_upload_while_it_dials_is_bounded(listener: socket.socket) -> None:
     """What a browser sends before there is a connection waits with the browser, and arrives whole."""
     may_dial = asyncio.Event()
