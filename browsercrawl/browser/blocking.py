@@ -18,6 +18,8 @@ from browsercrawl.config import BrowserConfig
 _TYPES = {"image": "Image", "font": "Font", "media": "Media", "stylesheet": "Stylesheet"}
 _RULES_CHARACTERS_MAX = 100_000
 """Linux takes 131,072 bytes in one argument."""
+_NAME_LENGTH_MAX = 256
+"""Longer than any name that can be looked up: of what a page writes before that nothing is compared."""
 _ANSWER_LIMIT_S = 5.0
 _CLOSE_LIMIT_S = 5.0
 
@@ -92,5 +94,5 @@ class Blocking:
         """Tell whether a host or one of its parents is on the list: a pattern's `*` may lie anywhere in the URL."""
         host = urlsplit(url).netloc.rpartition("@")[2]
         host = host if host.endswith("]") else host.partition(":")[0]
-        labels = host.rstrip(".").split(".")
+        labels = host.rstrip(".")[-_NAME_LENGTH_MAX:].split(".")
         return any(".".join(labels[start:]) in self._hosts for start in range(len(labels)))

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
+from browsercrawl.config.host_list import host_name
 from browsercrawl.config.model import ConfigModel
 
 Guard = Literal["auto", "on", "off"]
@@ -17,25 +18,30 @@ _NAME = re.compile(r"(\*\.)?[^\s/:*?#@\[\]%]+")
 
 
 def host_entry(text: str) -> str:
-    """Return an entry of a list of hosts, without the space around it.
+    """Return an entry of a list of hosts in the spelling of canonical URLs, without the space around it.
 
     Raises:
         ValueError: it is none.
 
     Example:
-        >>> host_entry("10.0.0.0/8"), host_entry(" *.example.com")
-        ('10.0.0.0/8', '*.example.com')
+        >>> host_entry("10.0.0.0/8"), host_entry(" *.Bücher.example")
+        ('10.0.0.0/8', '*.xn--bcher-kva.example')
     """
-    entry = text.strip()
-    if _NAME.fullmatch(entry):
-        return entry
+    entry, name = text.strip(), ""
     try:
-        ip_network(entry.strip("[]"), strict=False)
+        if not _NAME.fullmatch(entry):
+            ip_network(entry.strip("[]"), strict=False)
+            return entry
+        name = host_name(entry)
+        # `010.0.0.1` is 8.0.0.1 to a browser, and perhaps another address to whoever wrote it.
+        is_odd = name.rpartition(".")[2].isdigit() and name != entry
     except ValueError:
+        is_odd = True
+    if is_odd:
         raise ValueError(
             f"{entry!r} is no host; give a name, *.domain, an address, a network such as 10.0.0.0/8, or private"
-        ) from None
-    return entry
+        )
+    return f"*.{name}" if entry.startswith("*.") else name
 
 
 HostEntry = Annotated[str, AfterValidator(host_entry)]

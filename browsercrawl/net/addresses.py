@@ -45,6 +45,9 @@ _DOCUMENTS = IPv6Network("3fff::/20")
 _RELAYS = ip_network("192.88.99.0/24")
 _SHARED = ip_network("100.64.0.0/10")
 
+_NAME_LENGTH_MAX = 256
+"""Longer than any name that can be looked up: what a page writes before that costs nothing."""
+
 
 def refusal(ip: IP) -> Reason | None:
     """Tell why an address must not be reached; None: it is one of the public internet.
@@ -129,7 +132,7 @@ class Hosts:
 
     def __init__(self, entries: Iterable[str]) -> None:
         self._names: set[str] = set()
-        self._domains: list[str] = []
+        self._domains: set[str] = set()
         self._networks: list[IPv4Network | IPv6Network] = []
         self._has_private = False
         for entry in entries:
@@ -137,7 +140,7 @@ class Hosts:
             if text == "private":
                 self._has_private = True
             elif text.startswith("*.") and len(text) > len("*."):
-                self._domains.append(text[1:])
+                self._domains.add(text[2:])
             elif (network := _network(text)) is not None:
                 self._networks.append(network)
             else:
@@ -146,7 +149,15 @@ class Hosts:
     def has_name(self, hostname: str) -> bool:
         """Tell whether a name is on the list."""
         name = hostname.rstrip(".").lower()
-        return name in self._names or any(name.endswith(domain) for domain in self._domains)
+        if name in self._names:
+            return True
+        # From parent to parent: a list may have 10,000 entries, and is asked before each connection.
+        name = name[-_NAME_LENGTH_MAX:]
+        while name and self._domains:
+            name = name.partition(".")[2]
+            if name in self._domains:
+                return True
+        return False
 
     def has_ip(self, ip: IP) -> bool:
         """Tell whether an address is on the list."""

@@ -10,7 +10,6 @@ a CONNECT is answered with 502, which no browser shows.
 
 import asyncio
 import contextlib
-import re
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -22,6 +21,8 @@ from browsercrawl.net.ledger import Ledger, Refused
 
 _CONNECTIONS_MAX = 2048
 """At once. Chromium opens 32 to one proxy, and more for WebSockets only."""
+_DIALLING_MAX = 64
+"""At once: a page that asks for dead hosts, by uploads that it gives up, must not use up the crawler's descriptors."""
 _BACKLOG = 512
 _CONNECT_LIMIT_S = 30.0
 """For one address. Whoever waits for it has a limit of its own."""
@@ -29,11 +30,13 @@ _NEXT_ADDRESS_S = 0.25
 """An address that has not answered by then is no longer tried alone (RFC 8305)."""
 _ADDRESSES_MAX = 8
 _LINGER_S = 10.0
-"""For what is still on its way when one side of a connection has ended."""
+"""For what is still on its way to a site when the browser has ended its connection."""
+STALL_S = 60.0
+"""For a site to take something of what the browser sends: while nothing is read, a browser that leaves is not seen."""
 
 _ESTABLISHED = b"HTTP/1.1 200 Connection Established\r\n\r\n"
-_ORIGIN = re.compile(rb"http://[^/?#]*", re.IGNORECASE)
-_RESET = struct.pack("ii", 1, 0)
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER, for a connection that is to end by a reset."""
 
 Dial = Callable[[str, int], Awaitable[socket.socket]]
 """Connects to a host and port, checked.
@@ -64,7 +67,9 @@ class Gate:
         self.ledger = ledger
         self.dial = dial
         self.sides: set[_BrowserSide] = set()
+        self.sites: set[_SiteSide] = set()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.turns = asyncio.Semaphore(_DIALLING_MAX)
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -75,7 +80,14 @@ class Gate:
         """
         loop = asyncio.get_running_loop()
         listener = socket.create_server(("127.0.0.1", 0))  # asyncio's own call fails otherwise when no socket is left
-        self._server = await loop.create_server(lambda: _BrowserSide(self), sock=listener, backlog=_BACKLOG)
+        self._server = await loop.create_server(
+            lambda: _BrowserSide(self), sock=listener, backlog=_BACKLOG, start_serving=False
+        )
+        try:
+            await self._server.start_serving()
+        except BaseException:  # cancelled: nobody knows of it, so nobody would close it
+            self._server.close()
+            raise
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     @property
@@ -96,11 +108,12 @@ class Gate:
         server.close()
         for task in self.tasks:
             task.cancel()
-        for side in list(self.sides):
-            side.abort()
+        for side in (*self.sides, *self.sites):
+            side.transport.abort()
         if self.tasks:
             await asyncio.wait(self.tasks)
         await server.wait_closed()
+        await asyncio.sleep(0)  # what is aborted is closed in the event loop's next turn
 
 
 class _Side(asyncio.Protocol):
@@ -124,34 +137,41 @@ class _Side(asyncio.Protocol):
         if self.other is not None:
             self.other.transport.resume_reading()
 
-    def abort(self) -> None:
-        """End both sides at once."""
-        for side in (self, self.other):
-            if side is not None:
-                side.transport.abort()
-
     def end(self, error: Exception | None = None) -> None:
-        """Send what is left to send, then end; a reset is passed on as one."""
-        transport = self.transport
-        if error is not None and not transport.get_write_buffer_size():
+        """Send what is left to send, then end; a reset is passed on as one: what it cuts off must not look complete."""
+        if error is not None:
             with contextlib.suppress(OSError):  # gone already
-                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            transport.abort()
-        elif not transport.is_closing():
-            transport.close()
-            if transport.get_write_buffer_size():
-                asyncio.get_running_loop().call_later(_LINGER_S, transport.abort)
+                self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.transport.close()
 
 
 class _SiteSide(_Side):
-    def __init__(self, browser: "_BrowserSide") -> None:
+    def __init__(self, browser: "_BrowserSide", gate: Gate) -> None:
         self.other: _BrowserSide | None = browser
+        self._gate = gate
+        self._stalled: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._gate.sites.add(self)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = asyncio.get_running_loop().call_later(STALL_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
 
     def data_received(self, data: bytes) -> None:
         if (browser := self.other) is not None:
             browser.received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._gate.sites.discard(self)
+        if self._stalled is not None:
+            self._stalled.cancel()
         browser, self.other = self.other, None
         if browser is not None:
             browser.other = None
@@ -166,7 +186,7 @@ class _BrowserSide(_Side):
         self._origin = b""
         self._body_left = 0
         self._is_raw = False
-        self._dialling = False
+        self._dialling: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -177,6 +197,8 @@ class _BrowserSide(_Side):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gate.sides.discard(self)
+        if self._dialling is not None:
+            self._dialling.cancel()
         self._drop_site(exc)
 
     def received(self, data: bytes) -> None:
@@ -190,8 +212,10 @@ class _BrowserSide(_Side):
             self.other.transport.write(data)
             return
         self._buffer += data
-        if not self._dialling:
+        if self._dialling is None:
             self._advance()
+        elif len(self._buffer) > HEAD_BYTES_MAX:
+            self.transport.pause_reading()
 
     def _advance(self) -> None:
         """Pass on what is complete, until more is needed or another origin is."""
@@ -205,7 +229,7 @@ class _BrowserSide(_Side):
                 continue
             end = buffer.find(HEAD_END)
             if end > HEAD_BYTES_MAX or (end < 0 and len(buffer) > HEAD_BYTES_MAX):
-                self._answer(BAD_REQUEST)
+                self._answer(b"")
                 return
             if end < 0:
                 return
@@ -216,24 +240,15 @@ class _BrowserSide(_Side):
             except Malformed:
                 self._answer(BAD_REQUEST)
                 return
-            if head.is_connect or self.other is None or self._origin_of(head) != self._origin:
+            if head.is_connect or self.other is None or head.origin != self._origin:
                 self._dial(head)
                 return
             self._pass_on(head)
 
-    def _origin_of(self, head: Head) -> bytes:
-        found = _ORIGIN.match(head.target)
-        return found[0] if found is not None else b""
-
     def _pass_on(self, head: Head) -> None:
         """Send a request as a browser without a proxy would have."""
         assert self.other is not None, "connected before"
-        path = head.target[len(self._origin) :].partition(b"#")[0]
-        if not path.startswith(b"/"):
-            path = b"/" + path
-        method, _, _ = head.line.partition(b" ")
-        version = head.line[-len(b"HTTP/1.1") :]
-        lines = [b"%b %b %b" % (method, path, version)]
+        lines = [head.line_for(b"")]
         # Where the body's end is not looked for, no other request must follow on the connection.
         self._is_raw = head.is_upgrade or head.length is None
         for field in head.fields:
@@ -249,17 +264,24 @@ class _BrowserSide(_Side):
 
     def _dial(self, head: Head) -> None:
         self._drop_site(None)
-        self._dialling = True
-        self.transport.pause_reading()
-        task = asyncio.get_running_loop().create_task(self._connect(head), name="gate: connect")
+        # Meanwhile it is read, within bounds: so a browser that gives up is noticed, and keeps no socket of ours busy.
+        self._dialling = task = asyncio.get_running_loop().create_task(self._connect(head), name="gate: connect")
         self._gate.tasks.add(task)
         task.add_done_callback(self._gate.tasks.discard)
 
     async def _connect(self, head: Head) -> None:
         try:
+            await self._serve(head)
+        except BaseException:
+            self.transport.abort()  # whatever it was: the browser must not wait for what does not come
+            raise
+
+    async def _serve(self, head: Head) -> None:
+        try:
             host, port = head.destination()
             try:
-                connected = await self._gate.dial(host, port)
+                async with self._gate.turns:
+                    connected = await self._gate.dial(host, port)
             except Refused as refused:
                 self._ledger.refuse(host, port, reason=refused.reason)
                 self._answer(BAD_GATEWAY if head.is_connect else b"")
@@ -269,9 +291,9 @@ class _BrowserSide(_Side):
                 self._answer(BAD_GATEWAY if head.is_connect else b"")
                 return
         except Malformed:
-            self._answer(BAD_REQUEST)
+            self._answer(BAD_REQUEST if head.is_connect else b"")
             return
-        site = _SiteSide(self)
+        site = _SiteSide(self, self._gate)
         try:
             await asyncio.get_running_loop().create_connection(lambda: site, sock=connected)
         except BaseException:
@@ -281,14 +303,16 @@ class _BrowserSide(_Side):
             site.other = None
             site.transport.abort()
             return
-        self.other, self._origin, self._dialling = site, self._origin_of(head), False
+        self.other, self._origin, self._dialling = site, head.origin, None
+        if self.is_full:
+            site.transport.pause_reading()
         if head.is_connect:
             self._is_raw = True
             self.transport.write(_ESTABLISHED)
         else:
             self._pass_on(head)
         self._advance()
-        if not self.transport.is_closing() and not site.is_full and not self._dialling:
+        if not self.transport.is_closing() and not site.is_full and self._dialling is None:
             self.transport.resume_reading()
 
     def _answer(self, answer: bytes) -> None:
@@ -301,6 +325,8 @@ class _BrowserSide(_Side):
         if site is not None:
             site.other = None
             site.end(error)
+            if site.transport.get_write_buffer_size():
+                asyncio.get_running_loop().call_later(_LINGER_S, site.transport.abort)
 
 
 async def connect(addresses: list[IP], port: int) -> socket.socket:

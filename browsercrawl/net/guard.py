@@ -8,7 +8,9 @@ With `auto` the guard is off as long as everything that is visited is private by
 choice then; the first public URL switches it on, for good, and contexts that were opened before serve no more visits.
 """
 
+import asyncio
 import socket
+from collections import OrderedDict
 from collections.abc import Collection
 from functools import partial
 from ipaddress import ip_address
@@ -27,6 +29,10 @@ from browsercrawl.urls import Address, shown
 _TOLD_MAX = 1_000
 """Refusals told one by one; more are counted only."""
 _TRUSTED_MAX = 10_000
+_UNKNOWN_LIMIT_S = 5.0
+"""For a name behind a proxy to be looked up here as well; where only the proxy knows names, nobody answers."""
+_UNKNOWN_KEPT_S = 300.0
+_UNKNOWN_MAX = 10_000
 _THIS_MACHINE: list[IP] = [ip_address("127.0.0.1"), ip_address("::1")]
 
 Way = Gate | ProxyRelay
@@ -62,6 +68,7 @@ class Guard:
         self._trusted: set[str] = set()
         self._told: set[tuple[str, int, Reason]] = set()
         self._resolver = Resolver()
+        self._unknown: OrderedDict[str, float] = OrderedDict()
         self._ways: WeakValueDictionary[str, Way] = WeakValueDictionary()
 
     # --- URLs --------------------------------------------------------------------------------------------------------
@@ -113,7 +120,7 @@ class Guard:
             socks = Socks(url, resolve=self._resolver.addresses)
             way = Gate(partial(self._dial_socks, socks), ledger, failure=lambda: socks.failure)
         else:
-            way = ProxyRelay(Upstream.parse(url), ledger=ledger, check=self._check)
+            way = ProxyRelay(Upstream.parse(url), ledger=ledger, check=self._check, resolve=self._resolver.addresses)
         await way.start()
         self._ways[way.url] = way
         return way
@@ -136,6 +143,8 @@ class Guard:
     async def _check(self, host: str, port: int) -> None:
         """Make sure that a proxy may be asked for a host; a name that is unknown here is the proxy's own business.
 
+        That is remembered for five minutes: each request is asked about, and none is to wait long for nothing.
+
         Raises:
             Refused: it may not.
         """
@@ -143,10 +152,17 @@ class Guard:
             raise Refused(Reason.BLOCKED)
         if not self.is_on:
             return
-        try:
-            await self._addresses(host, port)
-        except OSError:
+        now = asyncio.get_running_loop().time()
+        if self._unknown.get(host, 0.0) > now:
             return
+        try:
+            async with asyncio.timeout(_UNKNOWN_LIMIT_S):
+                await self._addresses(host, port)
+        except OSError:
+            self._unknown[host] = now + _UNKNOWN_KEPT_S
+            self._unknown.move_to_end(host)
+            if len(self._unknown) > _UNKNOWN_MAX:
+                self._unknown.popitem(last=False)
 
     async def _addresses(self, host: str, port: int) -> list[IP]:
         """Return the addresses to connect to; while the guard is off, whatever they are.

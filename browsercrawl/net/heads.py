@@ -5,13 +5,15 @@ from dataclasses import dataclass
 
 import ada_url
 
-HEAD_BYTES_MAX = 65_536
+HEAD_BYTES_MAX = 262_144
+"""A URL may have 65,536 by itself, and cookies come on top."""
 HEAD_END = b"\r\n\r\n"
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 Field = re.Match[bytes]
 
+_ORIGIN = re.compile(rb"http://[^/?#]*", re.IGNORECASE)
 _REQUEST = re.compile(rb"([!-~]+) ([!-~]+) HTTP/1\.[01]")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*)")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
@@ -40,6 +42,29 @@ class Head:
     is_connect: bool
     is_upgrade: bool
     length: int | None
+
+    @property
+    def origin(self) -> bytes:
+        """The URL up to its path, as it was written; of a CONNECT empty."""
+        found = _ORIGIN.match(self.target)
+        return found[0] if found is not None else b""
+
+    def line_for(self, where: bytes) -> bytes:
+        """Return the first line for a URL's path at another origin, or at none."""
+        path = self.target[len(self.origin) :].partition(b"#")[0]
+        slash = b"" if path.startswith(b"/") else b"/"
+        return b"%b %b%b%b %b" % (self.line.split(b" ", 1)[0], where, slash, path, self.line[-len(b"HTTP/1.1") :])
+
+    def line_for_proxy(self) -> bytes:
+        """Return the first line with the host as `destination` reads it: a proxy may read other spellings otherwise.
+
+        Raises:
+            Malformed: it goes nowhere.
+        """
+        host, port = self.destination()
+        if self.is_connect:
+            return b"CONNECT %b:%d HTTP/1.1" % (host.encode(), port)
+        return self.line_for(f"http://{host}{f':{port}' if port != 80 else ''}".encode())
 
     def destination(self) -> tuple[str, int]:
         """Return host and port of where it goes, the host in the spelling of canonical URLs.

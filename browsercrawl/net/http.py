@@ -3,17 +3,21 @@
 import asyncio
 import ssl
 import zlib
+from base64 import b64encode
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from browsercrawl.errors import NetworkFailed
-from browsercrawl.urls import shown
+import ada_url
+
+from browsercrawl.errors import InvalidURL, NetworkFailed
+from browsercrawl.urls import address, shown
 
 if TYPE_CHECKING:
     import httpx
 
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GZIP = frozenset({"gzip", "x-gzip"})
 _CLOSING_TURNS = 50
 """httpx reads through a chain of generators: left early, they are closed by the event loop, one after the other."""
@@ -68,7 +72,7 @@ class HttpClient:
         """Fetch a document.
 
         Args:
-            url: absolute, http or https.
+            url: absolute, http or https; a user name and password in it are sent as Basic credentials.
             proxy: URL of an http or https proxy to fetch it through; the environment is never asked for one.
 
         Raises:
@@ -87,23 +91,23 @@ class HttpClient:
             raise _failed(url, "the proxy does not serve", "ERR_TUNNEL_CONNECTION_FAILED") from error
         except httpx.ConnectError as error:
             raise _failed(url, "no connection", "ERR_CONNECTION_FAILED") from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise _failed(url, f"the connection failed ({type(error).__name__})", "ERR_INVALID_RESPONSE") from error
         except zlib.error as error:
             raise _failed(url, "what it is packed in is damaged", "ERR_CONTENT_DECODING_FAILED") from error
 
     async def _get(self, url: str, proxy: str | None) -> Document:
-        async with self._open(proxy) as client:
+        async with self._open(proxy) as transport:
             try:
-                request = client.build_request("GET", url)
                 for left in range(self._redirects_max, -1, -1):
-                    response = await client.send(request, stream=True, follow_redirects=False)
+                    response = await transport.handle_async_request(self._request(url, is_proxied=proxy is not None))
                     try:
-                        # Not by httpx itself: it reads the bodies of redirects, of whatever size.
-                        following = response.next_request
-                        if following is None or following.url.scheme not in {"http", "https"} or not left:
-                            return await self._document(response)
-                        request = following
+                        # Not by httpx itself: it reads the bodies of redirects, of whatever size, and refuses names
+                        # that browsers visit.
+                        following = _following(url, response)
+                        if following is None or not left:
+                            return await self._document(url, response)
+                        url = following
                     finally:
                         await response.aclose()
                 raise AssertionError("the last round returns")
@@ -111,9 +115,9 @@ class HttpClient:
                 for _ in range(_CLOSING_TURNS):
                     await asyncio.sleep(0)
 
-    async def _document(self, response: "httpx.Response") -> Document:
+    async def _document(self, url: str, response: "httpx.Response") -> Document:
         return Document(
-            url=str(response.url),
+            url=url,
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
             body=await self._body(response) if response.is_success else b"",
@@ -135,22 +139,52 @@ class HttpClient:
             raise zlib.error("cut off")
         return bytes(body)
 
-    def _open(self, proxy: str | None) -> "httpx.AsyncClient":
+    def _request(self, url: str, *, is_proxied: bool) -> "httpx.Request":
+        import httpx  # noqa: PLC0415 - see above
+
+        whole = httpx.URL(ada_url.normalize_url(url))
+        headers = {
+            b"Host": whole.netloc,
+            b"User-Agent": self._user_agent.encode(errors="replace"),
+            b"Accept": b"*/*",
+            b"Accept-Encoding": b"gzip",
+        }
+        request = httpx.Request("GET", whole, headers=headers)
+        if whole.userinfo:
+            credentials = f"{whole.username}:{whole.password}".encode()
+            request.headers["Authorization"] = f"Basic {b64encode(credentials).decode()}"
+        if is_proxied and whole.scheme == "http" and b":" in whole.raw_host:
+            # A proxy gets IPv6 addresses without their brackets, which is no URL.
+            bracketed = _Target(whole.raw_scheme, b"[%b]" % whole.raw_host, whole.port, whole.raw_path)
+            request.url = bracketed  # type: ignore[assignment]  # all that the transport looks at
+        return request
+
+    def _open(self, proxy: str | None) -> "httpx.AsyncHTTPTransport":
         import httpx  # noqa: PLC0415 - see above
 
         if self._tls is None:
             self._tls = httpx.create_ssl_context(verify=self._verify, trust_env=False)
-        return httpx.AsyncClient(
-            headers={
-                b"User-Agent": self._user_agent.encode(errors="replace"),
-                b"Accept": b"*/*",
-                b"Accept-Encoding": b"gzip",
-            },
-            proxy=proxy,
-            verify=self._tls,
-            timeout=self._limit_s,
-            trust_env=False,  # only the command line reads the environment
-        )
+        return httpx.AsyncHTTPTransport(proxy=proxy, verify=self._tls, trust_env=False)
+
+
+class _Target(NamedTuple):
+    """A URL as httpx looks at it."""
+
+    raw_scheme: bytes
+    raw_host: bytes
+    port: int | None
+    raw_path: bytes
+
+
+def _following(url: str, response: "httpx.Response") -> str | None:
+    """Return where a redirect leads, read as browsers do; None: it is none, or leads nowhere."""
+    location = response.headers.get("location") if response.status_code in _REDIRECTS else None
+    if location is None:
+        return None
+    try:
+        return address(ada_url.join_url(url, location)).canonical
+    except (ValueError, InvalidURL):
+        return None
 
 
 def _failed(url: str, reason: str, code: str) -> NetworkFailed:

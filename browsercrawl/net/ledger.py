@@ -1,6 +1,7 @@
 """What a way into the network notes: how much went through, what was refused, and what could not be reached."""
 
 import asyncio
+import errno
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -80,9 +81,14 @@ class Ledger:
 
 
 def _code(error: OSError) -> str:
+    if error.errno in _OURS:
+        return "ERR_INSUFFICIENT_RESOURCES"
     name = type(error).__name__
     return _CODES.get(name, "ERR_ADDRESS_UNREACHABLE")
 
+
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""This machine has nothing left: no host is to be blamed for it."""
 
 _CODES = {
     "gaierror": "ERR_NAME_NOT_RESOLVED",

@@ -33,8 +33,11 @@ from urllib.parse import unquote
 
 import ada_url
 
+from browsercrawl.net.addresses import IP, literal
+from browsercrawl.net.gate import RESET, STALL_S, connect
 from browsercrawl.net.heads import BAD_GATEWAY, BAD_REQUEST, HEAD_BYTES_MAX, HEAD_END, Head, Malformed, read_head
 from browsercrawl.net.ledger import Ledger, Refused
+from browsercrawl.net.resolver import Resolver
 
 _CONNECTIONS_MAX = 2048
 """At once. Chromium opens 32 to one proxy, and more for WebSockets only."""
@@ -133,16 +136,25 @@ class ProxyRelay:
         ledger: takes the bytes that pass, and what was refused.
         check: asked before each request; None: everything is allowed. The proxy looks names up itself, so what it
             connects to may be another address than the one that was looked at here.
+        resolve: looks the proxy's own name up; None: a resolver of its own.
 
     Attributes:
         ledger: as given.
         url: for the context's `proxy` option, such as `http://127.0.0.1:40123`; empty before `start`.
     """
 
-    def __init__(self, upstream: Upstream, *, ledger: Ledger | None = None, check: Check | None = None) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        *,
+        ledger: Ledger | None = None,
+        check: Check | None = None,
+        resolve: Callable[[str], Awaitable[list[IP]]] | None = None,
+    ) -> None:
         self.url = ""
         self.ledger = ledger or Ledger()
         self._check = check
+        self._resolve = resolve or Resolver().addresses
         self._upstream = upstream
         self._tls: ssl.SSLContext | None = None
         self._server: asyncio.Server | None = None
@@ -161,7 +173,14 @@ class ProxyRelay:
         if self._upstream.tls:
             self._tls = ssl.create_default_context()
         listener = socket.create_server(("127.0.0.1", 0))  # asyncio's own call fails otherwise when no socket is left
-        self._server = await asyncio.start_server(self._accept, sock=listener, limit=HEAD_BYTES_MAX)
+        self._server = await asyncio.start_server(
+            self._accept, sock=listener, limit=HEAD_BYTES_MAX, start_serving=False
+        )
+        try:
+            await self._server.start_serving()
+        except BaseException:  # cancelled: nobody knows of it, so nobody would close it
+            self._server.close()
+            raise
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def close(self) -> None:
@@ -191,6 +210,8 @@ class ProxyRelay:
         if self._closed or len(self._serving) >= _CONNECTIONS_MAX:
             writer.transport.abort()
             return
+        # What the browser has not read is waited for where it is written: once it is closed, its end would be cut off.
+        writer.transport.set_write_buffer_limits(high=0)
         task = asyncio.create_task(self._serve(_Peer(reader, writer)), name="relay: connection")
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
@@ -248,8 +269,18 @@ class ProxyRelay:
         host, port = self._upstream.host, self._upstream.port
         try:
             async with asyncio.timeout(_PROXY_LIMIT_S):
-                return _Peer(*await asyncio.open_connection(host, port, ssl=self._tls, limit=HEAD_BYTES_MAX))
-        except (OSError, UnicodeError) as error:  # the second: a name that no resolver takes
+                ip = literal(host)
+                made = await connect([ip] if ip is not None else await self._resolve(host), port)
+                try:
+                    name = host if self._tls is not None else None
+                    opening = asyncio.open_connection(
+                        sock=made, ssl=self._tls, server_hostname=name, limit=HEAD_BYTES_MAX
+                    )
+                    return _Peer(*await opening)
+                except BaseException:
+                    made.close()
+                    raise
+        except OSError as error:
             reason = str(error) or f"not within {_PROXY_LIMIT_S:g} s"
             raise self._proxy_failed(f"cannot be reached: {reason}") from error
 
@@ -269,7 +300,7 @@ class ProxyRelay:
                 request = await _next_request(browser, self._upstream.header())
                 await self._permit(request)
                 upstream.writer.write(request.data)
-            await _copy(browser.reader, upstream.writer, passed=self.ledger.passed)
+            await _copy(browser.reader, upstream.writer, passed=self.ledger.passed, limit_s=STALL_S)
         _end(upstream.writer)
 
     async def _pass_answers(self, request: "_Request", browser: "_Peer", upstream: "_Peer") -> None:
@@ -287,11 +318,16 @@ class ProxyRelay:
                 raise self._proxy_failed(f"refuses us with status {status}")
             if not 200 <= status < 300:
                 raise _NotServed
-        with contextlib.suppress(OSError):
+        try:
             browser.writer.write(line)
             self.ledger.passed(len(line))
             await _copy(upstream.reader, browser.writer, passed=self.ledger.passed)
-        _end(browser.writer)
+        except OSError:  # what a reset cuts off must not look complete
+            with contextlib.suppress(OSError):
+                browser.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            browser.writer.close()
+        else:
+            _end(browser.writer)
 
     async def _first_line(self, upstream: "_Peer") -> bytes:
         asked_at = asyncio.get_running_loop().time()
@@ -357,10 +393,10 @@ class _Request(NamedTuple):
 async def _next_request(browser: _Peer, header: bytes) -> _Request:
     try:
         head = read_head(await browser.reader.readuntil(HEAD_END))
-    except asyncio.LimitOverrunError:
-        raise Malformed from None
+    except asyncio.LimitOverrunError:  # whatever was answered would pass for the site's refusal
+        raise EOFError from None
     kept = b"".join(each[0] + b"\r\n" for each in head.fields if each[1].lower() != b"proxy-authorization")
-    return _Request(head, b"%b\r\n%b%b\r\n" % (head.line, header, kept))
+    return _Request(head, b"%b\r\n%b%b\r\n" % (head.line_for_proxy(), header, kept))
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
@@ -375,11 +411,14 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
         return b""
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, passed: _Passed) -> None:
+async def _copy(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, passed: _Passed, limit_s: float | None = None
+) -> None:
     while data := await reader.read(_BLOCK_BYTES):
         passed(len(data))
         writer.write(data)
-        await writer.drain()
+        async with asyncio.timeout(limit_s):
+            await writer.drain()
 
 
 async def _copy_bytes(
@@ -391,7 +430,8 @@ async def _copy_bytes(
             raise EOFError
         passed(len(data))
         writer.write(data)
-        await writer.drain()
+        async with asyncio.timeout(STALL_S):
+            await writer.drain()
         count -= len(data)
 
 
@@ -412,7 +452,8 @@ async def _copy_chunks(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
         line = await reader.readuntil(_LINE_END)
         passed(len(line))
         writer.write(line)
-        await writer.drain()
+        async with asyncio.timeout(STALL_S):
+            await writer.drain()
 
 
 def _end(writer: asyncio.StreamWriter) -> None:

@@ -35,11 +35,15 @@ class Socks:
     def __init__(self, url: str, *, resolve: Resolve) -> None:
         parts = urlsplit(url)
         username, password = (unquote(each or "").encode() for each in (parts.username, parts.password))
-        if not parts.hostname or max(len(username), len(password)) > _NAME_BYTES_MAX:
+        try:
+            port = parts.port or 1080
+        except ValueError:  # whose message holds what stands there: a piece of the password, if that has a slash in it
+            port = 0
+        if not parts.hostname or not port or max(len(username), len(password)) > _NAME_BYTES_MAX:
             raise ValueError("must be the URL of a SOCKS proxy, such as socks5://host:1080")
         self.failure: tuple[float, str] | None = None
         self._host = parts.hostname
-        self._port = parts.port or 1080
+        self._port = port
         self._resolve = resolve
         self._login = b"\x01%c%b%c%b" % (len(username), username, len(password), password) if username else b""
 
@@ -54,10 +58,13 @@ class Socks:
             async with asyncio.timeout(_LIMIT_S):
                 made = await connect([ip] if ip is not None else await self._resolve(self._host), self._port)
         except OSError as error:
-            raise self._failed(f"cannot be reached: {error}") from error
+            raise self._failed(f"cannot be reached: {str(error) or f'not within {_LIMIT_S:g} s'}") from error
         try:
-            async with asyncio.timeout(_LIMIT_S):
-                await self._introduce(made)
+            try:
+                async with asyncio.timeout(_LIMIT_S):
+                    await self._introduce(made)
+            except (TimeoutError, ConnectionError) as error:
+                raise self._failed(f"does not answer: {str(error) or f'not within {_LIMIT_S:g} s'}") from error
             async with asyncio.timeout(_REPLY_LIMIT_S):
                 await self._ask(made, host, port)
         except BaseException:
@@ -78,6 +85,8 @@ class Socks:
 
     async def _ask(self, made: socket.socket, host: str, port: int) -> None:
         ip, name = literal(host), host.encode("ascii")
+        if len(name) > _NAME_BYTES_MAX:
+            raise OSError("a name of that length cannot be asked for")
         kind = b"\x03%c%b" % (len(name), name) if ip is None else b"%c%b" % (1 if ip.version == 4 else 4, ip.packed)
         await asyncio.get_running_loop().sock_sendall(made, b"\x05\x01\x00" + kind + port.to_bytes(2))
         _, reply, _, form = await self._read(made, 4)

@@ -1,5 +1,6 @@
 """Which addresses a page may reach."""
 
+import time
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -150,3 +151,15 @@ def test_hosts_private_stands_for_all_that_is_refused() -> None:
     assert hosts.has_host("[fe80::1]")
     assert not hosts.has_host("93.184.216.34")
     assert not hosts.has_host("example.com")
+
+
+def test_hosts_long_list_and_long_name_cost_little() -> None:
+    """It is asked before each connection: neither a list of 10,000 hosts nor a name of 200,000 letters takes long."""
+    hosts = Hosts(each for number in range(10_000) for each in (f"h{number}.example", f"*.h{number}.example"))
+    long = "a." * 100_000
+    began = time.process_time()
+    for _ in range(100):
+        assert not hosts.has_host("www.site.test")
+        assert not hosts.has_host(f"{long}site.test")
+        assert hosts.has_host(f"{long}h7.example")
+    assert time.process_time() - began < 1

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import errno
 import resource
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable
 from ipaddress import ip_address
 from typing import Any
@@ -13,7 +15,8 @@ import pytest
 from browsercrawl.config import NetworkConfig
 from browsercrawl.errors import ConfigError
 from browsercrawl.events import ConnectionRefused, Event, GuardStarted
-from browsercrawl.net import Guard, Reason, Way
+from browsercrawl.net import Guard, Ledger, Reason, Way
+from browsercrawl.net import guard as guard_module
 from browsercrawl.net.gate import connect
 from browsercrawl.testing import DemoSite, ForwardProxy
 from browsercrawl.urls import address
@@ -279,6 +282,45 @@ async def test_open_without_a_free_port_says_so(make: Make, proxy: str | None) -
             await world.way(proxy)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_relay_guarded_waits_once_for_a_name_that_is_unknown_here(
+    make: Make, proxy: ForwardProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where only the proxy knows names, a lookup may hang: each host costs one short wait, not each request."""
+    asked: list[str] = []
+    released = threading.Event()
+
+    def hang(name: str, *_: Any, **__: Any) -> Any:
+        asked.append(name)
+        released.wait(10)
+        raise socket.gaierror(socket.EAI_AGAIN, "nobody answers")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    monkeypatch.setattr(guard_module, "_UNKNOWN_LIMIT_S", 0.1)
+    proxy.refuse(404)
+    world = make(guard="on", deny=["denied.example"])
+    way = await world.way(f"http://planted-user:planted%20p%40ss@127.0.0.1:{proxy.port}")
+    for path in "abc":
+        client = await world.client(way)
+        client.send(get(f"http://inside.example/{path}"))
+        assert (await client.head()).startswith(b"HTTP/1.1 404")
+    released.set()
+    assert asked == ["inside.example"]
+    assert len(proxy.requests) == 3
+    client = await world.client(way)
+    client.send(get("http://denied.example/"))
+    assert await client.rest() == b""
+    assert len(proxy.requests) == 3
+
+
+async def test_gate_machine_without_descriptors_blames_no_host() -> None:
+    """What this machine lacks is not told as the failure of a site."""
+    ledger = Ledger()
+    ledger.fail("site.test", 80, error=OSError(errno.EMFILE, "Too many open files"))
+    ledger.fail("site.test", 80, error=OSError(errno.EHOSTUNREACH, "No route to host"))
+    codes = [note.code for note in ledger.since(0.0)]
+    assert codes == ["ERR_INSUFFICIENT_RESOURCES", "ERR_ADDRESS_UNREACHABLE"]
 
 
 @pytest.mark.parametrize("login", ["", "me:p%40ss@"])
