@@ -30,10 +30,11 @@ from browsercrawl.sessions import Session
 from browsercrawl.urls import fingerprint
 
 FEED_WINDOW = 1_000
-"""Seeds wait in the frontier up to this many; further input is not pulled before."""
+"""Seeds that could be visited wait in the frontier up to this many; further input is not pulled before."""
 
-PARKED_WINDOW = 20_000
-"""So many more may wait for their sessions, so that one which is paused does not keep others from being fed."""
+HELD_WINDOW = 20_000
+"""So many more may wait for their hosts or sessions, so that one which is slow or paused keeps no other from being fed:
+inputs are often sorted by host."""
 
 FEED_END_S = 5.0
 """An input gets so long to end after its cancellation."""
@@ -199,7 +200,7 @@ class Dispatcher:
 
     def _is_window_full(self) -> bool:
         counts = self._w.frontier.counts()
-        return counts.queued + counts.waiting + counts.retrying >= FEED_WINDOW or counts.parked >= PARKED_WINDOW
+        return counts.queued + counts.retrying >= FEED_WINDOW or counts.waiting + counts.parked >= HELD_WINDOW
 
     async def _schedule_seeds(self, batch: Batch) -> bool:
         """Store a batch of seeds and how far the input was read; returns whether the frontier takes more."""
@@ -291,7 +292,8 @@ class Dispatcher:
         counts = self._w.frontier.counts()
         if counts.open == 0:
             return self._fed
-        will_go_on = ready_in_s is not None or self._identities.reopens_in_s is not None
+        is_held_back = self._room() <= 0  # by memory: what is ready was not asked
+        will_go_on = is_held_back or ready_in_s is not None or self._identities.reopens_in_s is not None
         if will_go_on or not self._w.sink.has_room() or not self.paused_sessions:
             self._parked = 0
             return False
@@ -299,7 +301,7 @@ class Dispatcher:
         if counts.open != self._parked:
             self._parked = counts.open
             self._w.emit(RunParked(requests=counts.open, detail=self.paused_detail))
-        return self._fed or counts.parked >= PARKED_WINDOW
+        return self._fed or counts.waiting + counts.parked >= HELD_WINDOW
 
     async def _sleep(self, limit_s: float | None) -> None:
         if limit_s is None:

@@ -86,14 +86,15 @@ class Hosts:
         if outcome.phase is Phase.LEASE:  # no page was asked for
             return self._unvisited(claim, outcome.error)
         update = self._update(claim, outcome)
-        starts = Counter(outcome.documents)
-        if outcome.navigation is not None:
-            starts[_host(outcome.navigation.final_url)] -= 1
-        for host, number in (+starts).items():
-            if host == claim.request.address.host:
+        starts = Counter[str]()
+        for host, number in outcome.documents.items():
+            starts[self._slot_of(host)] += number
+        starts[claim.slot] -= 1  # that is the claim's own; where a redirect led elsewhere, the other host is owed one
+        for slot, number in (+starts).items():
+            if slot == claim.slot:
                 update = replace(update or HostUpdate(), visits=number)
-            elif delay_s := self._rules_of(self._slot_of(host)).delay_s:
-                await self._w.frontier.defer(host, number * delay_s)
+            elif delay_s := self._rules_of(slot).delay_s:
+                await self._w.frontier.defer(slot, number * delay_s)
         return update
 
     def _unvisited(self, claim: Claim, error: BrowsercrawlError | None) -> HostUpdate | None:

@@ -171,6 +171,27 @@ async def test_crawl_pages_that_a_handler_loads_are_owed_to_their_host(crawl: "C
     assert gaps == pytest.approx([3.0, 3.0, 3.0], abs=0.01)
 
 
+async def test_crawl_page_that_redirects_is_owed_to_the_host_it_leads_to(crawl: "Crawl") -> None:
+    """Four hosts that lead to a fifth make its own page wait a delay after the last; a shared slot owes once."""
+    elsewhere = FakePageScript(final_url="http://b.test/x")
+    seeds = [*(f"http://a{number}.test/" for number in range(4)), "http://b.test/1"]
+    done = await crawl(lambda _: elsewhere, seeds, concurrency=1, host={"delay_s": 10.0})
+    assert starts(done, "b.test")[0] >= starts(done, "a3.test")[0] + 10.0
+    home = FakePageScript(final_url="http://www.shop.test/")
+    done = await crawl(lambda _: home, urls("shop.test", 3), host={"delay_s": 10.0, "by": "domain"})
+    gaps = [later - earlier for earlier, later in pairwise(starts(done, "shop.test"))]
+    assert gaps == pytest.approx([10.0, 10.0], abs=0.01)
+
+
+async def test_crawl_input_sorted_by_host_keeps_no_other_host_waiting(crawl: "Crawl") -> None:
+    """Of 3,000 pages of a slow host that come first, few are done before 50 other hosts have had their turn."""
+    seeds = [*urls("slow.test", 3_000), *(f"http://h{number}.test/" for number in range(50))]
+    done = await crawl(lambda _: OK, seeds, host={"delay_s": 1.0}, limits={"max_time_s": 60})
+    assert len(done.results) > 100
+    others = [result for result in done.results if not result.url.startswith("http://slow.test/")]
+    assert len(others) == 50
+
+
 async def test_crawl_host_given_up_in_a_durable_run_has_one_more_trial_when_resumed(
     crawl: "Crawl", tmp_path: Path
 ) -> None:
