@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from browsercrawl.config.host_list import HOSTS_MAX, host_name
+from browsercrawl.config.host_list import HOSTS_MAX, host_name, host_pattern
 from browsercrawl.config.model import ConfigModel, Seconds, check_proxy
 from browsercrawl.config.network import NetworkConfig
 from browsercrawl.config.sessions import Pattern, SessionsConfig, is_like
@@ -233,6 +233,11 @@ class HostRule(ConfigModel):
         default=None, description="Share of the delay added at random, at most; None: as for all."
     )
 
+    @field_validator("host")
+    @classmethod
+    def _check_host(cls, host: str) -> str:
+        return host_pattern(host)
+
 
 class LinksConfig(ConfigModel):
     """Which links are followed."""
@@ -261,10 +266,7 @@ class LinksConfig(ConfigModel):
     @field_validator("hosts")
     @classmethod
     def _check_hosts(cls, hosts: frozenset[str]) -> frozenset[str]:
-        for host in hosts:
-            if "/" in host or "@" in host:
-                raise ValueError(f"{host!r} is no name of a host; write example.com, or *.example.com")
-        return frozenset(host.lower() for host in hosts)
+        return frozenset(map(host_pattern, hosts))
 
     @model_validator(mode="after")
     def _check(self) -> Self:
