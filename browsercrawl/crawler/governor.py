@@ -81,7 +81,7 @@ class Governor:
         self._on_limit = on_limit
         self._costs = _Costs(shares=config.browser.process_per_site)
         self._begun: dict[str, float] = {}
-        """When each request that is being visited was first seen here."""
+        """When each request that is being visited was first seen here; while it waits for a page: the last time."""
         self._finished = wiring.frontier.counts().finished  # by earlier processes
         self._seen: Audit | None = None
         self._looked_at = -math.inf
@@ -149,15 +149,18 @@ class Governor:
         self._recent = max(len(claims), RECENT * self._recent)
         for ended_id in begun.keys() - self._begun.keys():
             self._costs.note_duration(now - begun[ended_id], pages=len(begun))
+        spare = self._pool.relief.spare()
+        for claim in claims[spare.pages_open :]:  # those that came last have no page yet: nothing of it has grown
+            self._begun[claim.request.id] = now
         finished = self._w.frontier.counts().finished
         ended, self._finished = finished - self._finished, finished
         self._costs.visits += max(0, ended)
-        spare = self._pool.relief.spare()
         audit = self._pool.relief.seen
         self._costs.is_reused = spare.pages_reused > 0
-        if audit is not None and audit is not self._seen and claims:
+        served = [claim.request for claim in claims[: spare.pages_open]]
+        if audit is not None and audit is not self._seen and served:
             self._seen = audit
-            self._costs.learn([claim.request for claim in claims], audit.renderers, pages=round(self._recent))
+            self._costs.learn(served, audit.renderers, pages=round(self._recent))
         alone = claims[0] if len(claims) == 1 else None
         return Load(
             active=len(claims),
@@ -182,9 +185,11 @@ class Governor:
 
     def _obey(self, decision: Decision, reading: Reading) -> None:
         """Do what was decided."""
-        limit = decision.limit
+        limit, before = decision.limit, self._pool.limit
         self._pool.resize(limit, reuses=decision.is_reusing)
         self._dispatcher.admit(decision.starts)
+        if limit > before:
+            self._dispatcher.wake()
         self._memory_binds = decision.signal is Signal.MEMORY
         self._next_s = decision.next_s
         is_due = reading.at_s - self._told_at >= TELL_EVERY_S

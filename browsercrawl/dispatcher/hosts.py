@@ -95,6 +95,12 @@ class Hosts:
                 update = replace(update or HostUpdate(), visits=number)
             elif delay_s := self._rules_of(slot).delay_s:
                 await self._w.frontier.defer(slot, number * delay_s)
+        if update is not None and update.refusals and outcome.navigation is not None:
+            # Where a redirect led to the host that refuses both are left alone: one leads to the other again, and that
+            # one has requests of its own.
+            host = _host(outcome.navigation.final_url)
+            if host and (slot := self._slot_of(host)) != claim.slot:
+                await self._w.frontier.defer(slot, update.defer_s)
         return update
 
     def _unvisited(self, claim: Claim, error: BrowsercrawlError | None) -> HostUpdate | None:
@@ -123,7 +129,7 @@ class Hosts:
         if claim.slot != claim.request.address.host:
             return False
         if isinstance(outcome.error, NetworkFailed):
-            return outcome.error.code.startswith(_UNREACHABLE)
+            return outcome.error.code.startswith(_UNREACHABLE) and outcome.error.host in {None, claim.slot}
         navigation = outcome.navigation
         if not isinstance(outcome.error, HttpFailed) or navigation is None or (navigation.status or 0) < _SERVER_ERROR:
             return False

@@ -19,7 +19,7 @@ from browsercrawl.events import (
 )
 from browsercrawl.output import FinishReason
 from browsercrawl.pressure import Reading, Sensors
-from browsercrawl.testing.fake_browser import FakePageScript
+from browsercrawl.testing.fake_browser import FakeBehaviour, FakePageScript
 
 if TYPE_CHECKING:
     from tests.unit.crawler.conftest import Crawl
@@ -202,3 +202,47 @@ async def test_crawl_gauge_that_raises_is_told_once_and_dropped(
     assert {result.outcome for result in done.results} == {Outcome.SUCCEEDED}
     assert sorted(event.where for event in done.told(HandlerRaised)) == ["gauge 'broken'", "gauge 'odd'"]
     assert done.told(LimitChanged) == []
+
+
+async def test_crawl_limit_grows_again_pages_start_though_none_has_ended(
+    crawl: "Crawl", memory: Callable[[Share], None]
+) -> None:
+    """After pressure, what waits is visited as soon as it may be, also beside a visit that takes long."""
+    memory(lambda _: 0.3)
+    starts: list[float] = []
+
+    def prepare(crawler: Crawler) -> None:
+        clock = crawler._clock
+
+        @crawler.gauge("licences")
+        def used() -> float:
+            return 1.0 if clock.now() < 40 else 0.0
+
+        @crawler.handler()
+        async def stay(_: Visit) -> None:
+            starts.append(clock.now())
+            await clock.sleep(1 if clock.now() < 8 else 50)
+
+    await crawl(lambda _: FakePageScript(), [f"{URL}{number}" for number in range(16)], prepare=prepare)
+    late = [at for at in starts if 8 <= at < 55]
+    assert len(late) == 4
+    assert late[0] < 10
+    assert 40 <= late[1] < 45
+
+
+async def test_crawl_browser_opens_slowly_no_page_counts_as_grown_before_it_is_there(
+    crawl: "Crawl", memory: Callable[[Share], None]
+) -> None:
+    """Where there is room for one page at a time, four that wait for the browser do not begin together."""
+    memory(lambda _: 0.82)
+    starts: list[float] = []
+
+    def prepare(crawler: Crawler) -> None:
+        @crawler.handler()
+        async def note(_: Visit) -> None:
+            starts.append(crawler._clock.now())
+            await crawler._clock.sleep(3)
+
+    slow, page = FakeBehaviour(open_context_s=12.0), FakePageScript(grows_bytes=150_000_000)
+    await crawl(lambda _: page, [f"{URL}{number}" for number in range(8)], prepare=prepare, behaviour=slow)
+    assert starts[1] - starts[0] >= 1

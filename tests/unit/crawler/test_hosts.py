@@ -100,10 +100,11 @@ async def test_crawl_host_that_fails_every_other_time_is_never_left_alone(crawl:
         FakePageScript(crash_s=0.0),
         FakePageScript(network_error="ERR_INTERNET_DISCONNECTED"),
         FakePageScript(status=500, final_url="http://elsewhere.test/"),
+        FakePageScript(network_error="ERR_NAME_NOT_RESOLVED", final_url="http://elsewhere.test/"),
     ],
 )
 async def test_crawl_what_is_not_the_hosts_fault_never_counts(crawl: "Crawl", script: FakePageScript) -> None:
-    """A page that hangs, a 404, a crash, our own network and another host's 5xx leave the host as it is."""
+    """A page that hangs, a 404, a crash, our own network, another host's 5xx or absence leave the host as it is."""
     done = await crawl(lambda _: script, urls("a.test", 60), retry=PATIENT)
     assert not done.told(HostDeferred)
     assert {str(result.error.kind) for result in done.results if result.error} & {"host_down"} == set()
@@ -121,6 +122,15 @@ async def test_crawl_host_that_refuses_for_ever_ends(crawl: "Crawl") -> None:
     kinds = [str(result.error.kind) for result in done.results if result.error]
     assert (kinds.count("host_unavailable"), kinds.count("host_down")) == (9, 491)
     assert max(result.timings.total_s for result in done.results) <= 4 * 60
+
+
+async def test_crawl_host_that_refuses_who_was_led_to_it_is_left_alone_as_well(crawl: "Crawl") -> None:
+    """A host leads to another, which answers 429: that one's own page waits as long as the first one's next."""
+    led = FakePageScript(status=429, headers={"retry-after": "300"}, final_url="http://b.test/x")
+    sites = {"http://a.test/0": led}
+    seeds = ["http://a.test/0", "http://b.test/1"]
+    done = await crawl(lambda url: sites.get(url, OK), seeds, concurrency=1, retry=PATIENT)
+    assert starts(done, "b.test")[0] - starts(done, "a.test")[0] >= 300
 
 
 async def test_crawl_slow_host_sets_its_own_pace(crawl: "Crawl") -> None:
