@@ -82,8 +82,9 @@ class Governor:
         self._costs = _Costs(shares=config.browser.process_per_site)
         self._begun: dict[str, float] = {}
         """When each request that is being visited was first seen here; while it waits for a page: the last time."""
-        self._finished = wiring.frontier.counts().finished  # by earlier processes
+        self._ended = 0
         self._seen: Audit | None = None
+        self._seen_at = -math.inf
         self._looked_at = -math.inf
         self._recent = 0.0
         self._next_s = 0.0
@@ -152,20 +153,20 @@ class Governor:
         spare = self._pool.relief.spare()
         for claim in claims[spare.pages_open :]:  # those that came last have no page yet: nothing of it has grown
             self._begun[claim.request.id] = now
-        finished = self._w.frontier.counts().finished
-        ended, self._finished = finished - self._finished, finished
-        self._costs.visits += max(0, ended)
+        finished, self._ended = self._dispatcher.visits_ended - self._ended, self._dispatcher.visits_ended
+        self._costs.visits += finished
         audit = self._pool.relief.seen
         self._costs.is_reused = spare.pages_reused > 0
-        served = [claim.request for claim in claims[: spare.pages_open]]
-        if audit is not None and audit is not self._seen and served:
-            self._seen = audit
-            self._costs.learn(served, audit.renderers, pages=round(self._recent))
+        if audit is not None and audit is not self._seen:
+            self._seen, self._seen_at = audit, now
+            if served := [claim.request for claim in claims[: spare.pages_open]]:
+                self._costs.learn(served, audit.renderers, pages=round(self._recent))
         alone = claims[0] if len(claims) == 1 else None
+        is_seen = alone is not None and self._seen_at >= self._begun[alone.request.id]  # else it was another's page
         return Load(
             active=len(claims),
             wanted=min(queued, size),
-            finished=max(0, ended),
+            finished=finished,
             starting_bytes=sum(
                 self._costs.unseen(claim.request, age_s=now - self._begun[claim.request.id], pages=len(claims))
                 for claim in claims
@@ -178,7 +179,7 @@ class Governor:
                 contexts_idle=spare.contexts_idle,
                 browsers=spare.browsers,
                 is_recyclable=spare.contexts_worn > 0,
-                alone_bytes=max(audit.renderers, default=0) if audit is not None and alone else 0,
+                alone_bytes=max(audit.renderers, default=0) if audit is not None and is_seen else 0,
                 has_tried_alone=alone is not None and alone.stalls > 0,
             ),
         )

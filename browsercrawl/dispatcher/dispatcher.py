@@ -92,6 +92,11 @@ class Dispatcher:
         return list(self._visits.values())
 
     @property
+    def visits_ended(self) -> int:
+        """How many have been: claims that came to no page are none."""
+        return self._attempts.visits_ended
+
+    @property
     def stop_reason(self) -> str | None:
         """What the handler said that raised `Stop`; None when none did."""
         return self._attempts.stop_reason

@@ -7,7 +7,7 @@ import pytest
 
 from browsercrawl import Crawler, ErrorKind, Outcome, Visit
 from browsercrawl.clock import Clock
-from browsercrawl.crawler import crawler
+from browsercrawl.crawler import crawler, governor
 from browsercrawl.events import (
     HandlerRaised,
     LeaseAcquired,
@@ -18,7 +18,7 @@ from browsercrawl.events import (
     VisitFailed,
 )
 from browsercrawl.output import FinishReason
-from browsercrawl.pressure import Reading, Sensors
+from browsercrawl.pressure import Controller, Decision, Load, Reading, Sensors
 from browsercrawl.testing.fake_browser import FakeBehaviour, FakePageScript
 
 if TYPE_CHECKING:
@@ -246,3 +246,71 @@ async def test_crawl_browser_opens_slowly_no_page_counts_as_grown_before_it_is_t
     slow, page = FakeBehaviour(open_context_s=12.0), FakePageScript(grows_bytes=150_000_000)
     await crawl(lambda _: page, [f"{URL}{number}" for number in range(8)], prepare=prepare, behaviour=slow)
     assert starts[1] - starts[0] >= 1
+
+
+async def test_crawl_requests_that_come_to_no_page_are_no_visits(
+    crawl: "Crawl", memory: Callable[[Share], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand requests of a host that was given up say nothing of what pages take, nor of how many are best."""
+    memory(lambda _: 0.3)
+    ended: list[int] = []
+
+    class Watched(Controller):
+        def step(self, reading: Reading, load: Load) -> Decision:
+            ended.append(load.finished)
+            return super().step(reading, load)
+
+    monkeypatch.setattr(governor, "Controller", Watched)
+    down = FakePageScript(network_error="ERR_CONNECTION_REFUSED")
+    done = await crawl(
+        lambda url: down if "down" in url else FakePageScript(load_s=30),
+        [*(f"http://down.test/{number}" for number in range(1_000)), *(f"{URL}{number}" for number in range(80))],
+        host={"failures_max": 1, "defer_s": 1},
+        retry={"retries": 0},
+    )
+    assert len(done.results) == 1_080
+    assert 75 <= sum(ended) <= 100
+
+
+async def test_crawl_page_alone_is_not_blamed_for_what_another_one_held(
+    crawl: "Crawl", memory: Callable[[Share], None]
+) -> None:
+    """Where the browser is too busy to be looked at, a small page is given up for others, and never fails for them."""
+    inside: dict[str, float] = {}
+    slow = FakeBehaviour()
+    spikes: list[float] = []
+    now: list[Callable[[], float]] = []
+
+    def share(_: float) -> float:
+        since = next((at for url, at in inside.items() if url.endswith("small")), None)
+        if since is None or now[0]() < since + 0.1 or (len(spikes) == 2 and now[0]() > spikes[-1]):
+            return 0.3
+        if since not in spikes:
+            spikes.append(since)
+        return 0.98
+
+    def prepare(crawler: Crawler) -> None:
+        now.append(crawler._clock.now)
+
+        @crawler.handler()
+        async def stay(visit: Visit) -> None:
+            inside[visit.request.url] = crawler._clock.now()
+            slow.audit_s = 0.5 if spikes and visit.request.url.endswith("small") else 0.0  # beyond the limit of a look
+            try:
+                await crawler._clock.sleep(2.5)
+            finally:
+                del inside[visit.request.url]
+
+    memory(share)
+    large = FakePageScript(grows_bytes=LIMIT_BYTES // 2)
+    done = await crawl(
+        lambda url: large if url.endswith("large") else FakePageScript(),
+        [f"{URL}small", f"{URL}large"],
+        prepare=prepare,
+        behaviour=slow,
+        concurrency=1,
+        pool={"recycle": {"page_bytes_max": LIMIT_BYTES}},
+    )
+    assert spikes
+    assert not [event for event in done.told(VisitFailed) if event.kind is ErrorKind.MEMORY_EXCEEDED]
+    assert {result.outcome for result in done.results} == {Outcome.SUCCEEDED}

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from browsercrawl import Crawler, Outcome
+from browsercrawl import Crawler, Outcome, Request
 from browsercrawl.errors import ErrorKind
 from browsercrawl.events import HostDeferred, HostGivenUp
-from browsercrawl.testing.fake_script import FakePageScript
+from browsercrawl.testing.fake_script import FakeBehaviour, FakePageScript
 from browsercrawl.visit import Visit
 
 if TYPE_CHECKING:
@@ -55,6 +55,29 @@ async def test_crawl_rate_holds_over_all_hosts(crawl: "Crawl") -> None:
     began.sort()
     assert min(later - earlier for earlier, later in pairwise(began)) >= 0.1 - 1e-6
     assert began[-1] - began[0] == pytest.approx(4.9, abs=0.01)
+
+
+async def test_crawl_rate_holds_where_pages_are_late(crawl: "Crawl") -> None:
+    """Visits that waited together for a browser to open do not begin together when it is there."""
+    seeds = [f"http://h{number}.test/" for number in range(20)]
+    slow = FakeBehaviour(open_context_s=8.0)
+    done = await crawl(lambda _: OK, seeds, concurrency=8, rate=2, behaviour=slow)
+    began = sorted(at for number in range(20) for at in starts(done, f"h{number}.test"))
+    assert min(later - earlier for earlier, later in pairwise(began)) >= 0.5 - 1e-6
+
+
+async def test_crawl_requests_that_come_to_no_visit_take_none_of_their_hosts_time(crawl: "Crawl") -> None:
+    """A hundred requests whose label has no handler fail at once, and the one that has is not kept waiting."""
+
+    def prepare(crawler: Crawler) -> None:
+        @crawler.handler("known")
+        async def look(_: Visit) -> None: ...
+
+    lost = [Request(url=url, label="lost") for url in urls("a.test", 100)]
+    seeds = [*lost, Request(url="http://a.test/known", label="known")]
+    done = await crawl(lambda _: OK, seeds, prepare=prepare, host={"delay_s": 5.0})
+    assert {str(result.error.kind) for result in done.results if result.error} == {"unknown_label"}
+    assert done.of("http://a.test/known").timings.total_s < 10.0
 
 
 async def test_crawl_host_that_is_gone_costs_few_requests_and_minutes(crawl: "Crawl") -> None:
