@@ -270,7 +270,7 @@ class Dispatcher:
                 claims = await self._w.frontier.claim(
                     owner=self._w.owner, limit=room, lease_s=CLAIM_S, warm=self._w.pool.warm
                 )
-                self._rate.take(sum(not claim.is_down for claim in claims))
+                self._rate.take(len(claims))
                 self._begin(claims)
                 self._feed_room.set()
             self._begin_suspect()
@@ -344,6 +344,7 @@ class Dispatcher:
         task.add_done_callback(self._ended)
 
     def _spare_start(self) -> None:
+        self._rate.take(-1)
         if self._starts_left > 0:  # else memory may be short by now
             self._starts_left += 1
 
