@@ -226,7 +226,9 @@ class HostRule(ConfigModel):
         '*.example.com'
     """
 
-    host: str = Field(min_length=1, description="Matches the hostname, or hostname:port: * is anything.")
+    host: str = Field(
+        min_length=1, description="Matches the hostname, or hostname:port, or with `by` domain that: * is anything."
+    )
     delay_s: Seconds | None = Field(default=None, description="Between two starts; None: as for all.")
     per_host: int | None = Field(default=None, ge=1, description="Pages at once; None: as for all.")
     jitter: Annotated[float, Field(ge=0, le=10)] | None = Field(

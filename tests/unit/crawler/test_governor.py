@@ -204,6 +204,22 @@ async def test_crawl_gauge_that_raises_is_told_once_and_dropped(
     assert done.told(LimitChanged) == []
 
 
+def test_crawler_pressure_without_a_run_is_measured_each_time_also_by_a_gauge() -> None:
+    """What is told is never an old reading, and a gauge that asks for it is told the rest."""
+    crawler_ = Crawler()
+    seen: list[Reading] = []
+
+    @crawler_.gauge("nosy")
+    def nosy() -> float:
+        seen.append(crawler_.pressure())
+        return 0.5
+
+    first, second = crawler_.pressure(), crawler_.pressure()
+    assert first.at_s < second.at_s
+    assert first.gauges == second.gauges == {"nosy": 0.5}
+    assert [(each.at_s, each.gauges) for each in seen] == [(first.at_s, {}), (second.at_s, {})]
+
+
 async def test_crawl_limit_grows_again_pages_start_though_none_has_ended(
     crawl: "Crawl", memory: Callable[[Share], None]
 ) -> None:
