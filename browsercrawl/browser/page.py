@@ -14,7 +14,7 @@ from playwright.async_api import Error as PlaywrightError
 from browsercrawl.browser import contents, force, reuse
 from browsercrawl.browser.calls import Link, is_crash, net_error, summary, translate
 from browsercrawl.browser.downloads import Downloads
-from browsercrawl.browser.responses import count_document, last_response, navigation_of, without_fragment
+from browsercrawl.browser.responses import count_document, last_answer, last_response, navigation_of, without_fragment
 from browsercrawl.browser.tracking import watch
 from browsercrawl.errors import (
     BrowsercrawlError,
@@ -295,7 +295,7 @@ class PlaywrightPage:
                 return await self.files.arrived(url)
             raise translated from error
         self.state.failed = code
-        response = await last_response(self, url)
+        response, translated.host = await last_answer(self, url)
         status = None if response is None else response.status
         if code == "ERR_INVALID_AUTH_CREDENTIALS":
             status = status or 401

@@ -1,10 +1,11 @@
 """What the driver remembers of the answers that a page got; asked for only when it is needed."""
 
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from playwright.async_api import Error as PlaywrightError
-from playwright.async_api import Page, Response
+from playwright.async_api import Page, Request, Response
 
 from browsercrawl.browser.calls import Calls
 from browsercrawl.errors import InvalidURL
@@ -21,6 +22,26 @@ _HOSTS_MAX = 100
 
 async def last_response(page: "PlaywrightPage", url: str | None) -> Response | None:
     """Return the last main document's response; with `url`, only if the navigation to it got one. Never raises."""
+    request = await _last_request(page, url)
+    return None if request is None else request.existing_response
+
+
+async def last_answer(page: "PlaywrightPage", url: str) -> tuple[Response | None, str | None]:
+    """Return the response that the navigation to a URL got, and the host:port that redirects led it to. Never raises.
+
+    Of either: None if there is none.
+    """
+    request = await _last_request(page, url)
+    if request is None:
+        return None, None
+    host: str | None = None
+    if request.redirected_from is not None:
+        with suppress(InvalidURL):
+            host = address(request.url).host
+    return request.existing_response, host
+
+
+async def _last_request(page: "PlaywrightPage", url: str | None) -> Request | None:
     raw: Page = page.raw
     try:
         requests = await page.link.calls.run(raw.requests(), limit_s=_LIMIT_S)
@@ -32,7 +53,7 @@ async def last_response(page: "PlaywrightPage", url: str | None) -> Response | N
             while first.redirected_from is not None:
                 first = first.redirected_from
             matches = url is None or without_fragment(first.url) == without_fragment(url)
-            return request.existing_response if matches else None
+            return request if matches else None
     return None
 
 

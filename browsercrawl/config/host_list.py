@@ -34,6 +34,27 @@ def host_name(text: str) -> str:
     return found.hostname
 
 
+def host_pattern(text: str) -> str:
+    """Return a pattern of hosts, or of `host:port`, in the spelling of the addresses that it is held against.
+
+    Raises:
+        ValueError: no host could ever match it.
+
+    Example:
+        >>> host_pattern("*.Example.COM"), host_pattern("bücher.example:8080")
+        ('*.example.com', 'xn--bcher-kva.example:8080')
+    """
+    labels = text.strip().lower().removesuffix(".").split(".")
+    try:
+        pattern = ".".join(each if each.isascii() else address(f"http://{each}/").hostname for each in labels)
+    except InvalidURL:
+        pattern = ""
+    in_part = any(not each.isascii() and set(each) & set("*?") for each in labels)  # of a label in another script
+    if not pattern or in_part or set(pattern) & set("/@#\\, \t\r\n"):
+        raise ValueError(f"{text.strip()[:60]!r} is no name of a host; write example.com, or *.example.com")
+    return pattern
+
+
 def read_hosts(entries: Iterable[str], base: Path) -> frozenset[str]:
     """Return hosts, those in files included: an entry that begins with `@` names one.
 

@@ -257,7 +257,9 @@ class RulePart(Part):
 class HostPart(Part):
     """Another pace towards the hosts that match; the first that matches a host counts."""
 
-    host: Words = Field(description="Matches the hostname, or hostname:port: * is anything, ? one character.")
+    host: Words = Field(
+        description="Matches hostname, hostname:port, or with by: domain that: * is anything, ? one character."
+    )
     delay: Annotated[float, Duration(most_s=86_400, may_be_zero=True)] | None = Field(
         default=None, description="Pause between two visits."
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from browsercrawl.config.host_list import HOSTS_MAX, host_name
+from browsercrawl.config.host_list import HOSTS_MAX, host_name, host_pattern
 from browsercrawl.config.model import ConfigModel, Seconds, check_proxy
 from browsercrawl.config.network import NetworkConfig
 from browsercrawl.config.sessions import Pattern, SessionsConfig, is_like
@@ -226,12 +226,19 @@ class HostRule(ConfigModel):
         '*.example.com'
     """
 
-    host: str = Field(min_length=1, description="Matches the hostname, or hostname:port: * is anything.")
+    host: str = Field(
+        min_length=1, description="Matches the hostname, or hostname:port, or with `by` domain that: * is anything."
+    )
     delay_s: Seconds | None = Field(default=None, description="Between two starts; None: as for all.")
     per_host: int | None = Field(default=None, ge=1, description="Pages at once; None: as for all.")
     jitter: Annotated[float, Field(ge=0, le=10)] | None = Field(
         default=None, description="Share of the delay added at random, at most; None: as for all."
     )
+
+    @field_validator("host")
+    @classmethod
+    def _check_host(cls, host: str) -> str:
+        return host_pattern(host)
 
 
 class LinksConfig(ConfigModel):
@@ -265,10 +272,7 @@ class LinksConfig(ConfigModel):
     @field_validator("hosts")
     @classmethod
     def _check_hosts(cls, hosts: frozenset[str]) -> frozenset[str]:
-        for host in hosts:
-            if "/" in host or "@" in host:
-                raise ValueError(f"{host!r} is no name of a host; write example.com, or *.example.com")
-        return frozenset(host.lower() for host in hosts)
+        return frozenset(map(host_pattern, hosts))
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -279,7 +279,8 @@ class Crawler:
 
     def pressure(self) -> Reading:
         """Return the last look at memory, CPU, event loop and files; a fresh one when no run is going on."""
-        return self._sensors.last or self._sensors.read()
+        is_running = self._run is not None and not self._run.is_over
+        return (self._sensors.last if is_running else None) or self._sensors.read()
 
     def status(self) -> Status:
         """Return how the run stands, or how the last one ended."""

@@ -81,9 +81,10 @@ class Governor:
         self._on_limit = on_limit
         self._costs = _Costs(shares=config.browser.process_per_site)
         self._begun: dict[str, float] = {}
-        """When each request that is being visited was first seen here."""
-        self._finished = wiring.frontier.counts().finished  # by earlier processes
+        """When each request that is being visited was first seen here; while it waits for a page: the last time."""
+        self._ended = 0
         self._seen: Audit | None = None
+        self._seen_at = -math.inf
         self._looked_at = -math.inf
         self._recent = 0.0
         self._next_s = 0.0
@@ -149,20 +150,23 @@ class Governor:
         self._recent = max(len(claims), RECENT * self._recent)
         for ended_id in begun.keys() - self._begun.keys():
             self._costs.note_duration(now - begun[ended_id], pages=len(begun))
-        finished = self._w.frontier.counts().finished
-        ended, self._finished = finished - self._finished, finished
-        self._costs.visits += max(0, ended)
         spare = self._pool.relief.spare()
+        for claim in claims[spare.pages_open :]:  # those that came last have no page yet: nothing of it has grown
+            self._begun[claim.request.id] = now
+        finished, self._ended = self._dispatcher.visits_ended - self._ended, self._dispatcher.visits_ended
+        self._costs.visits += finished
         audit = self._pool.relief.seen
         self._costs.is_reused = spare.pages_reused > 0
-        if audit is not None and audit is not self._seen and claims:
-            self._seen = audit
-            self._costs.learn([claim.request for claim in claims], audit.renderers, pages=round(self._recent))
+        if audit is not None and audit is not self._seen:
+            self._seen, self._seen_at = audit, now
+            if served := [claim.request for claim in claims[: spare.pages_open]]:
+                self._costs.learn(served, audit.renderers, pages=round(self._recent))
         alone = claims[0] if len(claims) == 1 else None
+        is_seen = alone is not None and self._seen_at >= self._begun[alone.request.id]  # else it was another's page
         return Load(
             active=len(claims),
             wanted=min(queued, size),
-            finished=max(0, ended),
+            finished=finished,
             starting_bytes=sum(
                 self._costs.unseen(claim.request, age_s=now - self._begun[claim.request.id], pages=len(claims))
                 for claim in claims
@@ -175,16 +179,18 @@ class Governor:
                 contexts_idle=spare.contexts_idle,
                 browsers=spare.browsers,
                 is_recyclable=spare.contexts_worn > 0,
-                alone_bytes=max(audit.renderers, default=0) if audit is not None and alone else 0,
+                alone_bytes=max(audit.renderers, default=0) if audit is not None and is_seen else 0,
                 has_tried_alone=alone is not None and alone.stalls > 0,
             ),
         )
 
     def _obey(self, decision: Decision, reading: Reading) -> None:
         """Do what was decided."""
-        limit = decision.limit
+        limit, before = decision.limit, self._pool.limit
         self._pool.resize(limit, reuses=decision.is_reusing)
         self._dispatcher.admit(decision.starts)
+        if limit > before:
+            self._dispatcher.wake()
         self._memory_binds = decision.signal is Signal.MEMORY
         self._next_s = decision.next_s
         is_due = reading.at_s - self._told_at >= TELL_EVERY_S

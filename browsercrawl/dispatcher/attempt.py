@@ -78,12 +78,14 @@ class Attempts:
     Attributes:
         stop_reason: what the handler said that asked for the end of the run; None while none did.
         guarding: leaves out what the network guard refuses.
+        visits_ended: how many claims came to a page, and have given it back.
     """
 
     def __init__(
         self, wiring: Wiring, config: CrawlerConfig, *, identities: Identities, on_unvisited: Callable[[], None]
     ) -> None:
         self.stop_reason: str | None = None
+        self.visits_ended = 0
         self._w = wiring
         self._on_unvisited = on_unvisited
         self._identities = identities
@@ -145,6 +147,7 @@ class Attempts:
             if outcome is not None:
                 outcome.close()
             await finish(self._hand_back(claim, lease, outcome, condemned=condemned))
+            self.visits_ended += 1
 
     async def close(self) -> None:
         """Let go of what was opened for visits; none is under way."""

@@ -33,10 +33,11 @@ from browsercrawl.sessions import Session
 from browsercrawl.urls import fingerprint
 
 FEED_WINDOW = 1_000
-"""Seeds wait in the frontier up to this many; further input is not pulled before."""
+"""Seeds that could be visited wait in the frontier up to this many; further input is not pulled before."""
 
-PARKED_WINDOW = 20_000
-"""So many more may wait for their sessions, so that one which is paused does not keep others from being fed."""
+HELD_WINDOW = 20_000
+"""So many more may wait for their hosts or sessions, so that one which is slow or paused keeps no other from being fed:
+inputs are often sorted by host."""
 
 FEED_END_S = 5.0
 """An input gets so long to end after its cancellation."""
@@ -93,6 +94,11 @@ class Dispatcher:
     def claims(self) -> list[Claim]:
         """What is being visited."""
         return list(self._visits.values())
+
+    @property
+    def visits_ended(self) -> int:
+        """How many have been: claims that came to no page are none."""
+        return self._attempts.visits_ended
 
     @property
     def stop_reason(self) -> str | None:
@@ -204,7 +210,7 @@ class Dispatcher:
 
     def _is_window_full(self) -> bool:
         counts = self._w.frontier.counts()
-        return counts.queued + counts.waiting + counts.retrying >= FEED_WINDOW or counts.parked >= PARKED_WINDOW
+        return counts.queued + counts.retrying >= FEED_WINDOW or counts.waiting + counts.parked >= HELD_WINDOW
 
     async def _schedule_seeds(self, batch: Batch) -> bool:
         """Store a batch of seeds and how far the input was read; returns whether the frontier takes more."""
@@ -291,7 +297,7 @@ class Dispatcher:
                 claims = await self._w.frontier.claim(
                     owner=self._w.owner, limit=room, lease_s=CLAIM_S, warm=self._w.pool.warm
                 )
-                self._rate.take(sum(not claim.is_down for claim in claims))
+                self._rate.take(len(claims))
                 self._begin(claims)
                 self._feed_room.set()
             self._begin_suspect()
@@ -318,7 +324,8 @@ class Dispatcher:
         counts = self._w.frontier.counts()
         if counts.open == 0:
             return self._fed
-        will_go_on = ready_in_s is not None or self._identities.reopens_in_s is not None
+        is_held_back = self._room() <= 0  # by memory: what is ready was not asked
+        will_go_on = is_held_back or ready_in_s is not None or self._identities.reopens_in_s is not None
         if will_go_on or not self._w.sink.has_room() or not self.paused_sessions:
             self._parked = 0
             return False
@@ -326,7 +333,7 @@ class Dispatcher:
         if counts.open != self._parked:
             self._parked = counts.open
             self._w.emit(RunParked(requests=counts.open, detail=self.paused_detail))
-        return self._fed or counts.parked >= PARKED_WINDOW
+        return self._fed or counts.waiting + counts.parked >= HELD_WINDOW
 
     async def _sleep(self, limit_s: float | None) -> None:
         if limit_s is None:
@@ -364,6 +371,7 @@ class Dispatcher:
         task.add_done_callback(self._ended)
 
     def _spare_start(self) -> None:
+        self._rate.take(-1)
         if self._starts_left > 0:  # else memory may be short by now
             self._starts_left += 1
 

@@ -107,7 +107,8 @@ class Guarding:
         if why is None and note is None:
             return outcome
         code = "ERR_PROXY_CONNECTION_FAILED" if why is not None or note is None else note.code
-        true = NetworkFailed(f"loading {shown(request.url)}: {why or code}", code=code)
+        host = error.host if note is None else f"{note.host}:{note.port}"
+        true = NetworkFailed(f"loading {shown(request.url)}: {why or code}", code=code, host=host)
         true.__cause__ = error
         return replace(outcome, error=true)
 

@@ -48,6 +48,9 @@ _UNREACHABLE = (
 
 _SERVER_ERROR = 500
 
+_RUN = ""
+"""Stands for all hosts together where gaps are kept."""
+
 
 class Hosts:
     """Keeps what the visits of a run owe their hosts."""
@@ -57,6 +60,7 @@ class Hosts:
         self._config = config.host
         self._retry = config.retry
         self._gaps = VisitGaps()
+        self._every_s = 0.0 if config.rate is None else 1.0 / config.rate
         self._slot_of = slot_key(config.host)
         self._rules_of = slot_rules(config.host, config.hosts)
 
@@ -70,13 +74,16 @@ class Hosts:
         return VisitOutcome(phase=Phase.LEASE, times=PhaseTimes(), error=error)
 
     async def keep_gap(self, claim: Claim) -> float:
-        """Keep the delay also where the page came later than the claim; returns the seconds waited."""
+        """Keep rate and delay also where the page came later than the claim; returns the seconds waited."""
+        late_s, _ = self._gaps.reserve(_RUN, delay_s=self._every_s, now=self._w.clock.now())
+        if late_s > 0:
+            await self._w.clock.sleep(late_s)
         wait_s, next_s = self._gaps.reserve(claim.slot, delay_s=claim.delay_s, now=self._w.clock.now())
         if next_s > 0:
             await self._w.frontier.defer(claim.slot, next_s)  # so that the next one waits there, not in a page
         if wait_s > 0:
             await self._w.clock.sleep(wait_s)
-        return wait_s
+        return late_s + wait_s
 
     async def update(self, claim: Claim, outcome: VisitOutcome) -> HostUpdate | None:
         """Tell what an outcome says about the host: it served us, asks for a pause, fails, or nothing.
@@ -86,21 +93,26 @@ class Hosts:
         if outcome.phase is Phase.LEASE:  # no page was asked for
             return self._unvisited(claim, outcome.error)
         update = self._update(claim, outcome)
-        starts = Counter(outcome.documents)
-        if outcome.navigation is not None:
-            starts[_host(outcome.navigation.final_url)] -= 1
-        for host, number in (+starts).items():
-            if host == claim.request.address.host:
+        starts = Counter[str]()
+        for host, number in outcome.documents.items():
+            starts[self._slot_of(host)] += number
+        starts[claim.slot] -= 1  # that is the claim's own; where a redirect led elsewhere, the other host is owed one
+        for slot, number in (+starts).items():
+            if slot == claim.slot:
                 update = replace(update or HostUpdate(), visits=number)
-            elif delay_s := self._rules_of(self._slot_of(host)).delay_s:
-                await self._w.frontier.defer(host, number * delay_s)
+            elif delay_s := self._rules_of(slot).delay_s:
+                await self._w.frontier.defer(slot, number * delay_s)
+        if update is not None and update.refusals and outcome.navigation is not None:
+            # Where a redirect led to the host that refuses both are left alone: one leads to the other again, and that
+            # one has requests of its own.
+            host = _host(outcome.navigation.final_url)
+            if host and (slot := self._slot_of(host)) != claim.slot:
+                await self._w.frontier.defer(slot, update.defer_s)
         return update
 
     def _unvisited(self, claim: Claim, error: BrowsercrawlError | None) -> HostUpdate | None:
-        if error is None:  # it is skipped
-            return HostUpdate(unused=claim.reserved)
         if not isinstance(error, RobotsUnavailable):
-            return None
+            return HostUpdate(unused=claim.reserved)
         if error.refuses:
             return self._refusal(claim, error)
         if not error.is_hosts or claim.slot != claim.request.address.host:
@@ -122,7 +134,7 @@ class Hosts:
         if claim.slot != claim.request.address.host:
             return False
         if isinstance(outcome.error, NetworkFailed):
-            return outcome.error.code.startswith(_UNREACHABLE)
+            return outcome.error.code.startswith(_UNREACHABLE) and outcome.error.host in {None, claim.slot}
         navigation = outcome.navigation
         if not isinstance(outcome.error, HttpFailed) or navigation is None or (navigation.status or 0) < _SERVER_ERROR:
             return False

@@ -60,7 +60,9 @@ class Scope:
     """
 
     def __init__(self, config: LinksConfig, function: ScopeFunction | None = None) -> None:
-        self._hosts = sorted(config.hosts) if function is None else []
+        hosts = config.hosts if function is None else frozenset()
+        self._patterns = sorted(host for host in hosts if set(host) & set("*?"))
+        self._hosts = hosts.difference(self._patterns)  # a list may be long, and each link is held against it
         self._is_open = config.scope == "any"
         self._function = function
         kinds = {"host": _host_place, "domain": self._domain_place, "prefix": _path_place}
@@ -105,7 +107,9 @@ class Scope:
             return self._decided(self._function, parent, found.canonical)
         if self._is_open or (self._place_of is not None and self._place_of(found).startswith(area.places)):
             return True
-        return any(is_like(found.hostname, host) or is_like(found.host, host) for host in self._hosts)
+        if found.hostname in self._hosts or found.host in self._hosts:
+            return True
+        return any(is_like(found.hostname, each) or is_like(found.host, each) for each in self._patterns)
 
     def anchors(self, area: Area, child: Address) -> tuple[str, ...]:
         """Return what a request needs to know of the area of its page: nothing, if its own address has the same."""

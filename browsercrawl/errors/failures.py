@@ -98,14 +98,16 @@ class NetworkFailed(VisitError):
 
     Attributes:
         code: Chromium's own name of the failure, such as `ERR_CONNECTION_RESET`.
+        host: the host:port that a redirect led to, where it failed; None: the one that was asked for, or not known.
     """
 
     kind = ErrorKind.NETWORK
     disposition = Disposition.RETRY_FRESH
 
-    def __init__(self, message: str, *, code: str) -> None:
+    def __init__(self, message: str, *, code: str, host: str | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.host = host
 
 
 class HttpRejected(VisitError):

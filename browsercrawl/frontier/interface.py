@@ -150,7 +150,7 @@ class HostUpdate:
             cleared. Before that, whoever is served clears `failures`.
         is_down: with either of them: the host is given up until the run is opened anew.
         pace_s: the delay that the host's speed asks for; None: as before. The slot keeps it if it is longer than what
-            it has, else the mean of the two; and never less than its rules say.
+            it has, else the mean of the two, until nobody has claimed for minutes; and never less than its rules say.
         visits: starts besides the claim's own, each of which the slot owes a delay.
         unused: `Claim.reserved` of a claim that came to no visit: what it reserved is given back, unless the slot is
             held back otherwise by now. Of the rest only `defer_s` counts then, and it puts nothing on trial.

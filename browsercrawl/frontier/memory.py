@@ -3,10 +3,11 @@
 How it keeps time without a timer: each slot knows the next instant at which it changes by itself (a delay or a pause
 is over, a claim expires), and every call first carries out, in order, what has come due since the last one. Between
 calls nothing runs. Of a finished request only the 16 bytes of its id remain; lanes go with their last request, sessions
-with their last lane unless a limit was told, slots when their delay or deferral is over, their host has not refused us
-last, and no longer delay was told.
+with their last lane unless a limit was told, slots when all that is held against their host is forgotten, its delay or
+deferral is over, and no longer delay was told.
 """
 
+import math
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -35,7 +36,7 @@ from browsercrawl.frontier.interface import (
 from browsercrawl.frontier.paths import path_key
 from browsercrawl.frontier.ranking import Ranking
 from browsercrawl.frontier.slots import Entry, Lane, Session, Slot, Standing, Tally
-from browsercrawl.frontier.trust import Trust, defer, heed, reserve, restrain
+from browsercrawl.frontier.trust import Trust, defer, heed, plain_at, reserve, restrain
 from browsercrawl.frontier.turns import Turns
 from browsercrawl.request import Request
 
@@ -422,9 +423,10 @@ class MemoryFrontier:
         slot.refresh(at)
         self._turns.update(slot)
         alarm, chance = slot.outlook()
-        if not slot.members and slot.open_at <= at:
-            alarm = None  # nothing will change by itself any more
-            if not slot.refusals and slot.trust is Trust.FULL and not slot.is_restrained:
+        if not slot.members:
+            plain = plain_at(slot)
+            alarm = plain if at < plain < math.inf else None
+            if plain <= at and not slot.is_restrained:
                 self._slots.pop(slot.host, None)
         if alarm is None:
             self._alarms.drop(slot)

@@ -248,7 +248,7 @@ class Slot:
         first = self._next_end()
         due = None if first is None else first.until
         alarm = due
-        if (self.state is SlotState.SNOOZED or not self.members) and (due is None or self.open_at < due):
+        if self.state is SlotState.SNOOZED and (due is None or self.open_at < due):
             alarm = self.open_at
         if self.queued > self.parked:
             return alarm, self.room_at

@@ -5,6 +5,7 @@ was given up is down until the run ends: its requests are claimed at once, whate
 so. All of it is forgotten when the host has served a request, or was left in peace for long enough.
 """
 
+import math
 import random
 from enum import IntEnum
 from typing import Protocol
@@ -13,6 +14,10 @@ from browsercrawl.frontier.interface import HostUpdate
 
 FORGIVEN_S = 1800.0
 """A host that was deferred and was not heard to refuse or fail for so long afterwards begins anew."""
+
+
+PACE_KEPT_S = 300.0
+"""A host that nobody asked for so long, after its delay, may have another speed by now: it is measured anew."""
 
 
 class Trust(IntEnum):
@@ -95,6 +100,8 @@ def reserve(slot: Trusting, *, at: float) -> float:
         return 0.0
     if slot.refused and slot.forgive_at <= at:
         _forget(slot)
+    if slot.open_at + PACE_KEPT_S <= at:
+        slot.pace_s = 0.0
     delay_s = max(slot.delay_s, slot.pace_s)
     if slot.jitter:
         delay_s *= 1.0 + slot.jitter * random.random()
@@ -113,6 +120,14 @@ def defer(slot: Trusting, delay_s: float, *, at: float) -> None:
     """Hold a slot back for at least so long from now."""
     if slot.trust is not Trust.DOWN:
         slot.open_at = max(slot.open_at, at + delay_s)
+
+
+def plain_at(slot: Trusting) -> float:
+    """Return the instant from which on a slot without claims is like a new one with its delay; infinite: never."""
+    if slot.trust is Trust.DOWN:
+        return math.inf
+    held_until = slot.open_at + (PACE_KEPT_S if slot.pace_s else 0.0)
+    return max(held_until, slot.forgive_at) if slot.refusals or slot.failures else held_until
 
 
 def claims_max(trust: Trust, most: int | None) -> int | None:

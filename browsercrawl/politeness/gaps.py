@@ -76,7 +76,7 @@ class VisitRate:
         return min(most, max(0, int((now - self._next) / self._every_s + 1.0 + _EPSILON)))
 
     def take(self, number: int) -> None:
-        """Count visits that begin."""
+        """Count visits that begin; below 0: that were counted and did not come about."""
         self._next += number * self._every_s
 
     def ready_in(self, *, now: float) -> float:

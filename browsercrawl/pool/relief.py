@@ -10,7 +10,7 @@ from browsercrawl.pool.background import Means
 from browsercrawl.pool.lease import Lease
 from browsercrawl.pool.lifecycle import LeaseState
 from browsercrawl.pool.stock import Stock
-from browsercrawl.pool.supervisor import Supervisor
+from browsercrawl.pool.supervisor import Supervisor, Unit
 from browsercrawl.pool.upkeep import Upkeep
 from browsercrawl.ports import Audit
 
@@ -95,5 +95,13 @@ class Relief:
             self._upkeep.recycle(max(used, key=lambda context: context.wear.visits), "memory ran short")
 
     def give_up_heaviest(self, error: Callable[[], BrowsercrawlError]) -> bool:
-        """Kill the renderer that holds most; visits in it end with this error. Returns whether there was one."""
-        return any(unit.browser.kill_heaviest(error) for unit in self._supervisor.units)
+        """Kill the renderer that holds most; visits in it end with this error. Returns whether there was one.
+
+        Of two browsers, that of the one in which the last look found it: also an idle one has renderers.
+        """
+        units = sorted(self._supervisor.units, key=_largest, reverse=True)
+        return any(unit.browser.kill_heaviest(error) for unit in units)
+
+
+def _largest(unit: Unit) -> int:
+    return 0 if unit.seen is None else max(unit.seen.renderers, default=0)

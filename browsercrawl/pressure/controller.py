@@ -270,6 +270,8 @@ class Controller:
             self._turning_since = None
             self._state = State.RUNNING if is_paused else State.PAUSED
             self._window.size = 1
+            if self._search:  # a trial that was going on would never reach its size again
+                self._search.interrupt(at_s)
 
     def _move(self, at_s: float, load: Load, *, levels: list[_Level], fitting: int) -> Signal:
         """Change the window, and return what keeps it from being larger."""

@@ -141,7 +141,8 @@ class FakePage:
         await self._pass_time(script.commit_s, limit_s, DeadlineExceeded, late)
         self._commit(url, script)
         if script.network_error is not None:
-            raise NetworkFailed(f"{script.network_error} at {shown(url)}", code=script.network_error)
+            host = address(self.url).host if script.final_url else None
+            raise NetworkFailed(f"{script.network_error} at {shown(url)}", code=script.network_error, host=host)
         if script.download and self._takes_downloads:
             return Navigation(
                 final_url=self.url,

@@ -46,7 +46,7 @@ class VisitOutcome:
         condemned: why the page must not be used again; None when it may.
         downloads: open files; whoever has the outcome closes it.
         stop: a handler asked for the end of the run.
-        documents: what the page has loaded besides the visit's own document, by host:port.
+        documents: how many have loaded in the page, the visit's own included, by host:port.
     """
 
     phase: Phase

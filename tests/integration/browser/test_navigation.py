@@ -1,6 +1,7 @@
 """What loading an address comes to, for each way in which a server or a page can misbehave."""
 
 import asyncio
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,19 @@ async def test_goto_network_failure_keeps_chromiums_code(tab: "Tab", demo: DemoS
     assert caught.value.code == code
     assert "planted" not in caught.value.message
     assert "Call log" not in caught.value.message
+
+
+async def test_goto_network_failure_after_a_redirect_tells_whose_it_is(site: "Site", tab: "Tab") -> None:
+    """A host that leads to one that is gone is not mixed up with it; of its own failure nothing else is told."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        there = f"127.0.0.1:{gone.getsockname()[1]}"
+    to = {"Location": f"http://{there}/"}
+    url = site.url("/leads", lambda exchange: exchange.respond("", status=302, headers=to))
+    for asked, host in ((url, there), (f"http://{there}/", None)):
+        with pytest.raises(NetworkFailed) as caught:
+            await tab.load(asked)
+        assert (caught.value.code, caught.value.host) == ("ERR_CONNECTION_REFUSED", host)
+        await tab.give_back()
 
 
 async def test_goto_download_is_refused(tab: "Tab", demo: DemoSite) -> None:

@@ -389,7 +389,7 @@ class FrontierMachine(RuleBasedStateMachine):
         self._run(self.store.note(values))
         self.model.notes.update(values)
 
-    @rule(seconds=_seconds)
+    @rule(seconds=_seconds | st.sampled_from([400.0, 2000.0]))
     def pass_time(self, seconds: float) -> None:
         self._run(self._clock.advance(seconds))
         self.model.advance(self.model.now + seconds)

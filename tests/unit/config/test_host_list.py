@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from browsercrawl.config import BrowserConfig, CrawlerConfig
-from browsercrawl.config.host_list import HOSTS_MAX, host_name, read_hosts
+from browsercrawl.config import BrowserConfig, CrawlerConfig, HostRule, LinksConfig
+from browsercrawl.config.host_list import HOSTS_MAX, host_name, host_pattern, read_hosts
 from browsercrawl.errors import ConfigError
 
 
@@ -29,6 +29,31 @@ def test_host_name_of_something_else_is_refused(written: str) -> None:
     """A rule that could match more, or nothing, is a mistake that is told."""
     with pytest.raises(ValueError, match="is no host name"):
         host_name(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "pattern"),
+    [
+        ("Example.COM", "example.com"),
+        ("*.Example.com.", "*.example.com"),
+        ("Example.com:8080", "example.com:8080"),
+        ("www?.Bücher.example:*", "www?.xn--bcher-kva.example:*"),
+        ("[::1]:80", "[::1]:80"),
+        ("*", "*"),
+    ],
+)
+def test_host_pattern_written_oddly_matches_what_it_names(written: str, pattern: str) -> None:
+    """Case, other scripts and the root's dot make no pattern that matches nothing."""
+    assert host_pattern(written) == HostRule(host=written).host == pattern
+    assert LinksConfig(hosts=frozenset({written})).hosts == {pattern}
+
+
+@pytest.mark.parametrize("written", ["https://a.example", "a.example/x", "u@a.example", "a b", " ", "bü*.example"])
+def test_host_pattern_that_matches_nothing_is_refused(written: str) -> None:
+    """A rule that never holds would go unnoticed until a host complains."""
+    for make in (lambda: HostRule(host=written), lambda: LinksConfig(hosts=frozenset({written}))):
+        with pytest.raises(ConfigError, match="is no name of a host"):
+            make()
 
 
 def test_host_name_that_would_add_a_rule_is_refused() -> None:

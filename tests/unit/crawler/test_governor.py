@@ -7,7 +7,7 @@ import pytest
 
 from browsercrawl import Crawler, ErrorKind, Outcome, Visit
 from browsercrawl.clock import Clock
-from browsercrawl.crawler import crawler
+from browsercrawl.crawler import crawler, governor
 from browsercrawl.events import (
     HandlerRaised,
     LeaseAcquired,
@@ -18,8 +18,8 @@ from browsercrawl.events import (
     VisitFailed,
 )
 from browsercrawl.output import FinishReason
-from browsercrawl.pressure import Reading, Sensors
-from browsercrawl.testing.fake_browser import FakePageScript
+from browsercrawl.pressure import Controller, Decision, Load, Reading, Sensors
+from browsercrawl.testing.fake_browser import FakeBehaviour, FakePageScript
 
 if TYPE_CHECKING:
     from tests.unit.crawler.conftest import Crawl
@@ -202,3 +202,131 @@ async def test_crawl_gauge_that_raises_is_told_once_and_dropped(
     assert {result.outcome for result in done.results} == {Outcome.SUCCEEDED}
     assert sorted(event.where for event in done.told(HandlerRaised)) == ["gauge 'broken'", "gauge 'odd'"]
     assert done.told(LimitChanged) == []
+
+
+def test_crawler_pressure_without_a_run_is_measured_each_time_also_by_a_gauge() -> None:
+    """What is told is never an old reading, and a gauge that asks for it is told the rest."""
+    crawler_ = Crawler()
+    seen: list[Reading] = []
+
+    @crawler_.gauge("nosy")
+    def nosy() -> float:
+        seen.append(crawler_.pressure())
+        return 0.5
+
+    first, second = crawler_.pressure(), crawler_.pressure()
+    assert first.at_s < second.at_s
+    assert first.gauges == second.gauges == {"nosy": 0.5}
+    assert [(each.at_s, each.gauges) for each in seen] == [(first.at_s, {}), (second.at_s, {})]
+
+
+async def test_crawl_limit_grows_again_pages_start_though_none_has_ended(
+    crawl: "Crawl", memory: Callable[[Share], None]
+) -> None:
+    """After pressure, what waits is visited as soon as it may be, also beside a visit that takes long."""
+    memory(lambda _: 0.3)
+    starts: list[float] = []
+
+    def prepare(crawler: Crawler) -> None:
+        clock = crawler._clock
+
+        @crawler.gauge("licences")
+        def used() -> float:
+            return 1.0 if clock.now() < 40 else 0.0
+
+        @crawler.handler()
+        async def stay(_: Visit) -> None:
+            starts.append(clock.now())
+            await clock.sleep(1 if clock.now() < 8 else 50)
+
+    await crawl(lambda _: FakePageScript(), [f"{URL}{number}" for number in range(16)], prepare=prepare)
+    late = [at for at in starts if 8 <= at < 55]
+    assert len(late) == 4
+    assert late[0] < 10
+    assert 40 <= late[1] < 45
+
+
+async def test_crawl_browser_opens_slowly_no_page_counts_as_grown_before_it_is_there(
+    crawl: "Crawl", memory: Callable[[Share], None]
+) -> None:
+    """Where there is room for one page at a time, four that wait for the browser do not begin together."""
+    memory(lambda _: 0.82)
+    starts: list[float] = []
+
+    def prepare(crawler: Crawler) -> None:
+        @crawler.handler()
+        async def note(_: Visit) -> None:
+            starts.append(crawler._clock.now())
+            await crawler._clock.sleep(3)
+
+    slow, page = FakeBehaviour(open_context_s=12.0), FakePageScript(grows_bytes=150_000_000)
+    await crawl(lambda _: page, [f"{URL}{number}" for number in range(8)], prepare=prepare, behaviour=slow)
+    assert starts[1] - starts[0] >= 1
+
+
+async def test_crawl_requests_that_come_to_no_page_are_no_visits(
+    crawl: "Crawl", memory: Callable[[Share], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand requests of a host that was given up say nothing of what pages take, nor of how many are best."""
+    memory(lambda _: 0.3)
+    ended: list[int] = []
+
+    class Watched(Controller):
+        def step(self, reading: Reading, load: Load) -> Decision:
+            ended.append(load.finished)
+            return super().step(reading, load)
+
+    monkeypatch.setattr(governor, "Controller", Watched)
+    down = FakePageScript(network_error="ERR_CONNECTION_REFUSED")
+    done = await crawl(
+        lambda url: down if "down" in url else FakePageScript(load_s=30),
+        [*(f"http://down.test/{number}" for number in range(1_000)), *(f"{URL}{number}" for number in range(80))],
+        host={"failures_max": 1, "defer_s": 1},
+        retry={"retries": 0},
+    )
+    assert len(done.results) == 1_080
+    assert 75 <= sum(ended) <= 100
+
+
+async def test_crawl_page_alone_is_not_blamed_for_what_another_one_held(
+    crawl: "Crawl", memory: Callable[[Share], None]
+) -> None:
+    """Where the browser is too busy to be looked at, a small page is given up for others, and never fails for them."""
+    inside: dict[str, float] = {}
+    slow = FakeBehaviour()
+    spikes: list[float] = []
+    now: list[Callable[[], float]] = []
+
+    def share(_: float) -> float:
+        since = next((at for url, at in inside.items() if url.endswith("small")), None)
+        if since is None or now[0]() < since + 0.1 or (len(spikes) == 2 and now[0]() > spikes[-1]):
+            return 0.3
+        if since not in spikes:
+            spikes.append(since)
+        return 0.98
+
+    def prepare(crawler: Crawler) -> None:
+        now.append(crawler._clock.now)
+
+        @crawler.handler()
+        async def stay(visit: Visit) -> None:
+            inside[visit.request.url] = crawler._clock.now()
+            slow.audit_s = 0.5 if spikes and visit.request.url.endswith("small") else 0.0  # beyond the limit of a look
+            try:
+                await crawler._clock.sleep(2.5)
+            finally:
+                del inside[visit.request.url]
+
+    memory(share)
+    large = FakePageScript(grows_bytes=LIMIT_BYTES // 2)
+    done = await crawl(
+        lambda url: large if url.endswith("large") else FakePageScript(),
+        [f"{URL}small", f"{URL}large"],
+        prepare=prepare,
+        behaviour=slow,
+        concurrency=1,
+        pool={"recycle": {"page_bytes_max": LIMIT_BYTES}},
+    )
+    assert spikes
+    assert not [event for event in done.told(VisitFailed) if event.kind is ErrorKind.MEMORY_EXCEEDED]
+    assert {result.outcome for result in done.results} == {Outcome.SUCCEEDED}

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from browsercrawl import Crawler, Outcome
+from browsercrawl import Crawler, Outcome, Request
 from browsercrawl.errors import ErrorKind
 from browsercrawl.events import HostDeferred, HostGivenUp
-from browsercrawl.testing.fake_script import FakePageScript
+from browsercrawl.testing.fake_script import FakeBehaviour, FakePageScript
 from browsercrawl.visit import Visit
 
 if TYPE_CHECKING:
@@ -57,6 +57,29 @@ async def test_crawl_rate_holds_over_all_hosts(crawl: "Crawl") -> None:
     assert began[-1] - began[0] == pytest.approx(4.9, abs=0.01)
 
 
+async def test_crawl_rate_holds_where_pages_are_late(crawl: "Crawl") -> None:
+    """Visits that waited together for a browser to open do not begin together when it is there."""
+    seeds = [f"http://h{number}.test/" for number in range(20)]
+    slow = FakeBehaviour(open_context_s=8.0)
+    done = await crawl(lambda _: OK, seeds, concurrency=8, rate=2, behaviour=slow)
+    began = sorted(at for number in range(20) for at in starts(done, f"h{number}.test"))
+    assert min(later - earlier for earlier, later in pairwise(began)) >= 0.5 - 1e-6
+
+
+async def test_crawl_requests_that_come_to_no_visit_take_none_of_their_hosts_time(crawl: "Crawl") -> None:
+    """A hundred requests whose label has no handler fail at once, and the one that has is not kept waiting."""
+
+    def prepare(crawler: Crawler) -> None:
+        @crawler.handler("known")
+        async def look(_: Visit) -> None: ...
+
+    lost = [Request(url=url, label="lost") for url in urls("a.test", 100)]
+    seeds = [*lost, Request(url="http://a.test/known", label="known")]
+    done = await crawl(lambda _: OK, seeds, prepare=prepare, host={"delay_s": 5.0})
+    assert {str(result.error.kind) for result in done.results if result.error} == {"unknown_label"}
+    assert done.of("http://a.test/known").timings.total_s < 10.0
+
+
 async def test_crawl_host_that_is_gone_costs_few_requests_and_minutes(crawl: "Crawl") -> None:
     """Of 1,000 requests of a dead host 13 are visited; the others fail as `host_down`, and it all takes 7 minutes."""
     done = await crawl(lambda _: REFUSED, urls("dead.test", 1_000), concurrency=1, retry=PATIENT)
@@ -100,10 +123,11 @@ async def test_crawl_host_that_fails_every_other_time_is_never_left_alone(crawl:
         FakePageScript(crash_s=0.0),
         FakePageScript(network_error="ERR_INTERNET_DISCONNECTED"),
         FakePageScript(status=500, final_url="http://elsewhere.test/"),
+        FakePageScript(network_error="ERR_NAME_NOT_RESOLVED", final_url="http://elsewhere.test/"),
     ],
 )
 async def test_crawl_what_is_not_the_hosts_fault_never_counts(crawl: "Crawl", script: FakePageScript) -> None:
-    """A page that hangs, a 404, a crash, our own network and another host's 5xx leave the host as it is."""
+    """A page that hangs, a 404, a crash, our own network, another host's 5xx or absence leave the host as it is."""
     done = await crawl(lambda _: script, urls("a.test", 60), retry=PATIENT)
     assert not done.told(HostDeferred)
     assert {str(result.error.kind) for result in done.results if result.error} & {"host_down"} == set()
@@ -121,6 +145,15 @@ async def test_crawl_host_that_refuses_for_ever_ends(crawl: "Crawl") -> None:
     kinds = [str(result.error.kind) for result in done.results if result.error]
     assert (kinds.count("host_unavailable"), kinds.count("host_down")) == (9, 491)
     assert max(result.timings.total_s for result in done.results) <= 4 * 60
+
+
+async def test_crawl_host_that_refuses_who_was_led_to_it_is_left_alone_as_well(crawl: "Crawl") -> None:
+    """A host leads to another, which answers 429: that one's own page waits as long as the first one's next."""
+    led = FakePageScript(status=429, headers={"retry-after": "300"}, final_url="http://b.test/x")
+    sites = {"http://a.test/0": led}
+    seeds = ["http://a.test/0", "http://b.test/1"]
+    done = await crawl(lambda url: sites.get(url, OK), seeds, concurrency=1, retry=PATIENT)
+    assert starts(done, "b.test")[0] - starts(done, "a.test")[0] >= 300
 
 
 async def test_crawl_slow_host_sets_its_own_pace(crawl: "Crawl") -> None:
@@ -169,6 +202,27 @@ async def test_crawl_pages_that_a_handler_loads_are_owed_to_their_host(crawl: "C
     done = await crawl(lambda _: OK, urls("a.test", 4), prepare=prepare, host={"delay_s": 1.0})
     gaps = [later - earlier for earlier, later in pairwise(starts(done, "a.test"))]
     assert gaps == pytest.approx([3.0, 3.0, 3.0], abs=0.01)
+
+
+async def test_crawl_page_that_redirects_is_owed_to_the_host_it_leads_to(crawl: "Crawl") -> None:
+    """Four hosts that lead to a fifth make its own page wait a delay after the last; a shared slot owes once."""
+    elsewhere = FakePageScript(final_url="http://b.test/x")
+    seeds = [*(f"http://a{number}.test/" for number in range(4)), "http://b.test/1"]
+    done = await crawl(lambda _: elsewhere, seeds, concurrency=1, host={"delay_s": 10.0})
+    assert starts(done, "b.test")[0] >= starts(done, "a3.test")[0] + 10.0
+    home = FakePageScript(final_url="http://www.shop.test/")
+    done = await crawl(lambda _: home, urls("shop.test", 3), host={"delay_s": 10.0, "by": "domain"})
+    gaps = [later - earlier for earlier, later in pairwise(starts(done, "shop.test"))]
+    assert gaps == pytest.approx([10.0, 10.0], abs=0.01)
+
+
+async def test_crawl_input_sorted_by_host_keeps_no_other_host_waiting(crawl: "Crawl") -> None:
+    """Of 3,000 pages of a slow host that come first, few are done before 50 other hosts have had their turn."""
+    seeds = [*urls("slow.test", 3_000), *(f"http://h{number}.test/" for number in range(50))]
+    done = await crawl(lambda _: OK, seeds, host={"delay_s": 1.0}, limits={"max_time_s": 60})
+    assert len(done.results) > 100
+    others = [result for result in done.results if not result.url.startswith("http://slow.test/")]
+    assert len(others) == 50
 
 
 async def test_crawl_host_given_up_in_a_durable_run_has_one_more_trial_when_resumed(

@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,17 @@ async def test_crawl_fifty_requests_ask_once_and_forbidden_ones_are_skipped(
         (Outcome.SKIPPED, "robots", 0): 25,
     }
     assert skips == {"robots": 25}
+
+
+async def test_crawl_forbidden_requests_take_nothing_of_the_rate(
+    site: Site, nothing_left: "Callable[[FakeLauncher], None]"
+) -> None:
+    """With a visit each ten seconds, fifty requests that come to none are through at once."""
+    began = time.monotonic()
+    seeds = [f"{site.root}/private/{number}" for number in range(50)]
+    _, _, skips = await crawled(None, seeds, nothing_left, rate=0.1)
+    assert skips == {"robots": 50}
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize("status", [500, 429])

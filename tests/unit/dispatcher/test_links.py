@@ -1,5 +1,6 @@
 """Which links of a page become requests, and the reason for which each other one counts."""
 
+import time
 from typing import Any
 
 import pytest
@@ -229,3 +230,15 @@ def test_links_with_session_ids_are_one_page() -> None:
     assert first.id == later.id == plain.id
     assert Request.from_json(later.model_dump_json(exclude_defaults=True)).id == first.id
     assert len(_urls(links, follow_traps=True)) == 4
+
+
+def test_links_held_against_a_long_list_of_hosts_take_no_time() -> None:
+    """1,000 links of a page and 10,000 listed hosts are a matter of milliseconds; patterns among them count, too."""
+    hosts = [*(f"h{number}.test" for number in range(10_000)), "*.pattern.test", "port.test:81"]
+    links = [f"http://no{number}.test/" for number in range(1_000)]
+    inside = ["http://h9999.test/", "http://a.pattern.test:8080/", "http://port.test:81/"]
+    began = time.perf_counter()
+    requests, left_out = _followed([*links, *inside], scope="list", hosts=hosts)
+    assert time.perf_counter() - began < 2.0
+    assert [request.url for request in requests] == inside
+    assert left_out == {"out_of_scope": 1_000}

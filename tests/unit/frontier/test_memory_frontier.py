@@ -4,7 +4,8 @@ import asyncio
 import gc
 import tracemalloc
 
-from browsercrawl.frontier import MemoryFrontier, Record
+from browsercrawl.frontier import HostUpdate, MemoryFrontier, Record
+from browsercrawl.frontier.trust import FORGIVEN_S
 from browsercrawl.politeness import HostRules
 from browsercrawl.request import Request
 from browsercrawl.testing.virtual_clock import VirtualClock
@@ -78,3 +79,19 @@ async def test_memory_frontier_after_many_hosts_keeps_nothing_but_ids() -> None:
     assert not frontier._turns._sessions
     assert not frontier._sessions
     assert grown / number <= 200
+
+
+async def test_memory_frontier_host_that_went_idle_is_forgotten_no_earlier_than_what_it_did() -> None:
+    """Failures in a row count on from request to request, a pace holds for minutes; then the slot goes, too."""
+    clock = VirtualClock()
+    frontier = MemoryFrontier(clock=clock, rules_of=lambda _: HostRules())
+    for number in range(3):
+        await frontier.schedule([Request(url=f"http://a.test/{number}")])
+        (claim,) = await frontier.claim(owner="test", limit=1, lease_s=100.0)
+        assert (claim.failures, claim.delay_s) == (number, 2.0 if number else 0.0)
+        update = HostUpdate(failures=claim.failures + 1, pace_s=2.0)
+        await frontier.complete(claim, record=Record(ending="failed.network"), host=update)
+        await clock.advance(60.0)
+    await clock.advance(FORGIVEN_S)
+    assert frontier.counts().finished == 3
+    assert not frontier._slots

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from browsercrawl.errors import MemoryShort
 from browsercrawl.events import BrowserRecycled, BrowserRetired, ContextRecycled, PoolChecked
 from browsercrawl.pool.checking import LEAKY_LOOKS_MAX, LOOK_EVERY_S, LOOK_LIMIT_S, SILENT_LOOKS_MAX
 from browsercrawl.pool.wear import DRIFT_SAMPLES, Budget, Drift, Wear
 from browsercrawl.ports import SessionTerms
-from browsercrawl.testing.fake_browser import NEVER
+from browsercrawl.testing.fake_browser import NEVER, FakePageScript
 from browsercrawl.testing.virtual_clock import VirtualClock
 
 if TYPE_CHECKING:
@@ -49,6 +50,23 @@ async def test_worn_browser_is_replaced_before_it_is_closed(world: "World") -> N
         BrowserRetired(generation=1, clean=True)
     ]
     world.check(pool)
+
+
+async def test_relief_beside_a_worn_browser_gives_up_the_heaviest_page_of_both(world: "World") -> None:
+    """What holds most is in the browser that retires; the small page in its successor stays."""
+    world.pages["http://site.test/"] = FakePageScript(grows_bytes=10**8)
+    pool = world.pool(recycle={"browser_visits_max": 1})
+    held = await pool.acquire("a")
+    heavy = await world.visit(held)
+    await world.clock.advance(LOOK_EVERY_S + 0.1)
+    fresh = await pool.acquire("b")
+    small = await world.visit(fresh, "http://other.test/")
+    assert pool.statistics().browsers == 2
+    await world.clock.advance(LOOK_EVERY_S + 0.1)
+    assert pool.relief.give_up_heaviest(lambda: MemoryShort("it goes for the others"))
+    assert (heavy.crashed, small.crashed) == (True, False)
+    await held.release(condemned="memory_short")
+    await fresh.release()
 
 
 async def test_worn_browser_whose_successor_does_not_start_goes_on(world: "World") -> None:

@@ -241,6 +241,29 @@ def test_controller_page_is_open_crawl_does_not_pause() -> None:
         assert (decision.state, decision.limit) == (State.RUNNING, 1)
 
 
+def test_controller_pause_during_a_trial_the_search_goes_on_afterwards() -> None:
+    """With `auto`, other sizes are tried again once the crawl has come back from a pause."""
+    bench = Bench(start=8, is_adaptive=True)
+    bench.load = replace(bench.load, pages_max=64)
+
+    def limits(seconds: float) -> set[int]:
+        seen = set()
+        for _ in range(round(seconds / STEP_S)):
+            bench.load = replace(bench.load, finished=max(1, bench.decision.limit // 4))
+            seen.add(bench.step().limit)
+        return seen
+
+    while bench.decision.limit <= 8:  # until a larger size is on trial
+        limits(STEP_S)
+    idle = replace(bench.load, active=0, finished=0, cost_bytes=200)
+    for _ in range(round(2 * PAUSE_AFTER_S / STEP_S)):
+        bench.load = idle
+        bench.step(memory_used_bytes=800)
+    assert bench.decision.state is State.PAUSED
+    bench.load = replace(idle, cost_bytes=1)
+    assert max(limits(200)) > 8
+
+
 def test_controller_memory_dips_pause_begins_anew() -> None:
     """Only what lasts without a break pauses a crawl."""
     bench = Bench(is_obedient=False)

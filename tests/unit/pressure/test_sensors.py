@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -262,6 +263,26 @@ async def test_sensors_garbled_machine_gives_a_reading(record: Record, place: Ma
     assert {each.what for each in machine.sensors.where()} == {
         "memory limit", "memory used", "memory stalls", "CPU cores", "open files", "processes",
     }  # fmt: skip
+
+
+def test_sensors_gauge_that_looks_itself_is_told_all_but_the_gauges() -> None:
+    """A gauge may go by what the sensors say, at the first look too; one that takes itself out harms nothing."""
+    sensors = Sensors(clock=SystemClock(), memory_limit_bytes=300_000_000)
+    seen: list[Reading] = []
+
+    def looks() -> float:
+        seen.append(sensors.read())
+        return 0.5
+
+    def leaves() -> float:
+        del sensors.gauges["leaves"]
+        raise ValueError("gone")
+
+    sensors.gauges |= {"looks": looks, "leaves": leaves}
+    reading = sensors.read()
+    assert seen == [replace(reading, gauges={})]
+    assert reading.gauges == {"looks": 0.5}
+    assert [name for name, _ in sensors.take_broken()] == ["leaves"]
 
 
 def test_sensors_setting_is_the_limit() -> None:
