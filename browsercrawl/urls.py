@@ -39,6 +39,17 @@ class Address(NamedTuple):
     host: str
     hostname: str
 
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port, as they begin the canonical spelling, without user name and password.
+
+        Example:
+            >>> address("http://me:pw@Example.com:80/a").origin
+            'http://example.com'
+        """
+        scheme, _, rest = self.canonical.partition("://")
+        return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}"
+
 
 def address(
     url: str, *, keep_fragment: bool = False, sort_query: bool = False, drop_session_id: bool = False

@@ -1,10 +1,13 @@
 """Looking at a page, using its forms, and making files of it; `PlaywrightPage` has these as its methods."""
 
 import json
+import re
 import secrets
 import time
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
+
+from playwright.async_api import Error as PlaywrightError
 
 from browsercrawl.browser.calls import summary
 from browsercrawl.browser.printing import Oversized, capture_mhtml, print_pdf
@@ -25,21 +28,27 @@ if TYPE_CHECKING:
     from browsercrawl.browser.page import PlaywrightPage
 
 
+_PAIR = 2
+
+_PARTS = 3
+"""At least what separates address, title, markup and text."""
+
+_PRESENCES = frozenset(Presence)
+
+_PASSING = re.compile("context was destroyed|Cannot find context with|Inspected target navigated|No frame ")
+"""What an evaluation says that fails because the page is on its way to another document."""
+
+
 async def snapshot(page: "PlaywrightPage", want: Collection[Capture], *, limit_s: float) -> Snapshot:
     """Take title, address and what is wanted, in one evaluation."""
     what = f"taking a snapshot of {shown(page.raw.url)}"
-    deadline = time.monotonic() + limit_s
     separator = f"\0{secrets.token_hex(8)}\0"
     asked = [separator, "html" in want, "text" in want, "links" in want, SNAPSHOT_CHARACTERS_MAX]
-    packed = ""
-    while not packed:
-        try:
-            evaluation = page.raw.evaluate(SNAPSHOT, asked)
-            packed = await page.link.calls.run(evaluation, limit_s=deadline - time.monotonic())
-        except Exception as error:  # an error of the user's listener, too, which Playwright raises here
-            # On its way to another document: what counts is where it arrives, if it does before the deadline.
-            if not _is_passing(error) or page.gone() is not None:
-                raise page.translate(error, what) from error
+
+    def fits(packed: str) -> bool:
+        return packed.count(separator) >= _PARTS or packed.isdecimal()
+
+    packed = await _told(page, SNAPSHOT, asked, fits=fits, what=what, limit_s=limit_s)
     url, *rest = packed.split(separator)
     if not rest:
         raise TooLarge(
@@ -75,17 +84,17 @@ async def hrefs(page: "PlaywrightPage", selector: str, *, limit_s: float) -> tup
 async def glance(page: "PlaywrightPage", selectors: Sequence[str], *, limit_s: float) -> Glance:
     """Tell where the page is, and which elements are there."""
     what = f"looking at {shown(page.raw.url)}"
-    deadline = time.monotonic() + limit_s
-    packed = ""
-    while not packed:
-        try:
-            looking = page.raw.evaluate(GLANCE, list(selectors))
-            packed = await page.link.calls.run(looking, limit_s=deadline - time.monotonic())
-        except Exception as error:  # an error of the user's listener, too, which Playwright raises here
-            if "not a valid selector" in str(error):
-                raise SelectorMissing(f"{what}: {summary(error)}") from error
-            if not _is_passing(error) or page.gone() is not None:
-                raise page.translate(error, what) from error
+
+    def fits(packed: str) -> bool:
+        lines = packed.split("\n")
+        return len(lines) == len(selectors) + 2 and _PRESENCES.issuperset(lines[2:])
+
+    try:
+        packed = await _told(page, GLANCE, list(selectors), fits=fits, what=what, limit_s=limit_s)
+    except InternalError as error:
+        if "not a valid selector" in error.message:
+            raise SelectorMissing(error.message) from error
+        raise
     url, title, *found = packed.split("\n")
     return Glance(url=url, title=title, found=tuple(map(Presence, found)))
 
@@ -124,15 +133,11 @@ async def _act(page: "PlaywrightPage", acting: Coroutine[Any, Any, None], what: 
 async def local_storage(page: "PlaywrightPage", *, limit_s: float) -> LocalStorage | None:
     """Return what the page's origin keeps in localStorage."""
     what = f"taking localStorage of {shown(page.raw.url)}"
-    try:
-        reading = page.raw.evaluate(LOCAL_STORAGE, STORAGE_CHARACTERS_MAX)
-        packed = await page.link.calls.run(reading, limit_s=limit_s)
-        origin, items = json.loads(packed) if packed else ("", [])
-    except ValueError:  # a page that has replaced JSON.stringify keeps its storage to itself
+    packed = await _told(page, LOCAL_STORAGE, [STORAGE_CHARACTERS_MAX], fits=_is_storage, what=what, limit_s=limit_s)
+    if not packed:
         return None
-    except Exception as error:  # an error of the user's listener, too, which Playwright raises here
-        raise page.translate(error, what) from error
-    return LocalStorage(origin=origin, items={str(name): str(value) for name, value in items}) if origin else None
+    origin, items = json.loads(packed)
+    return LocalStorage(origin=origin, items={str(name): str(value) for name, value in items})
 
 
 async def screenshot(page: "PlaywrightPage", *, full_page: bool, limit_s: float) -> bytes:
@@ -167,6 +172,57 @@ async def _file(page: "PlaywrightPage", making: Coroutine[Any, Any, bytes], name
         raise page.translate(error, what) from error
 
 
-def _is_passing(error: Exception) -> bool:
-    """Tell whether an evaluation failed because the page is on its way to another document."""
-    return "context was destroyed" in str(error)
+def _is_storage(packed: str) -> bool:
+    try:
+        origin, items = json.loads(packed) if packed else ("", [])
+        return isinstance(origin, str) and all(len(item) == _PAIR for item in items)
+    except (ValueError, TypeError):
+        return False
+
+
+async def _told(
+    page: "PlaywrightPage", script: str, asked: list[Any], *, fits: Callable[[str], bool], what: str, limit_s: float
+) -> str:
+    """Return what a script tells of a page, whatever the page has made of the language's own objects.
+
+    Where they fail Playwright, or tell what cannot be, the script is run in a world of its own: that is another call.
+
+    Args:
+        page: where.
+        script: a function of one argument, which gives a text.
+        asked: its argument.
+        fits: tells whether a text has its form.
+        what: for messages.
+        limit_s: for all of it.
+    """
+    deadline = time.monotonic() + limit_s
+    in_own_world = False
+    while True:
+        try:
+            telling = _in_own_world(page, script, asked) if in_own_world else page.raw.evaluate(script, asked)
+            told = await page.link.calls.run(telling, limit_s=deadline - time.monotonic())
+            if in_own_world or (isinstance(told, str) and fits(told)):
+                return str(told)
+            in_own_world = True
+        except Exception as error:  # an error of the user's listener, too, which Playwright raises here
+            translated = page.translate(error, what)
+            # On its way to another document: what counts is where it arrives, if it does before the deadline.
+            is_passing = _PASSING.search(str(error)) is not None
+            if not isinstance(translated, InternalError) or (in_own_world and not is_passing):
+                raise translated from error
+            in_own_world = in_own_world or not is_passing
+
+
+async def _in_own_world(page: "PlaywrightPage", script: str, asked: list[Any]) -> str:
+    named = {"frameId": page.target, "worldName": "browsercrawl"}  # a page's main frame has its target's name
+    world = await page.session.send("Page.createIsolatedWorld", named)
+    call = {
+        "functionDeclaration": script,
+        "executionContextId": world["executionContextId"],
+        "arguments": [{"value": asked}],
+        "returnByValue": True,
+    }
+    answer = await page.session.send("Runtime.callFunctionOn", call)
+    if (failure := answer.get("exceptionDetails")) is not None:
+        raise PlaywrightError(str(failure.get("exception", {}).get("description", failure.get("text"))))
+    return str(answer["result"].get("value", ""))

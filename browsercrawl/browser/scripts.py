@@ -46,7 +46,7 @@ GLANCE = """(selectors) => {
 STORAGE_CHARACTERS_MAX = 10_000_000
 """Browsers allow an origin 5 MB of localStorage; more is no login."""
 
-LOCAL_STORAGE = """(max) => {
+LOCAL_STORAGE = """([max]) => {
     if (location.origin === 'null') return '';
     let items;
     try { items = Object.entries(localStorage); } catch { return ''; }

@@ -66,7 +66,8 @@ OPTIONS = (
         metavar="URL",
         group=_WHAT,
         field="seeds.sitemap",
-        help="And the pages that this sitemap, or index of sitemaps, or robots.txt, names.",
+        help="And the pages that this sitemap, or index of sitemaps, or robots.txt, names. The word robots: what the "
+        "robots.txt of each URL's host names, within the scope.",
     ),
     Option(
         flag="--session",
@@ -106,14 +107,15 @@ OPTIONS = (
         metavar="PATTERNS",
         group=_WHAT,
         field="links.include",
-        help="Follow only links like one of these, with commas; * is anything, ? one character: '*/docs/*'.",
+        help="Take only links, and pages of sitemaps, like one of these, with commas; * is anything, ? one character: "
+        "'*/docs/*'.",
     ),
     Option(
         flag="--exclude",
         metavar="PATTERNS",
         group=_WHAT,
         field="links.exclude",
-        help="Follow no links like one of these; goes before --include: '*/logout*,*.pdf'.",
+        help="Take no links, nor pages of sitemaps, like one of these; goes before --include: '*/logout*,*.pdf'.",
     ),
     Option(
         flag="--follow-traps",

@@ -24,7 +24,7 @@ seeds:                          # at least one of urls, file and sitemap
     - http://127.0.0.1:8000/
     # - {url: "https://shop.example/sale", label: product, priority: 10}
   # file: urls.txt              # one URL or one JSON request per line; "-" is standard input
-  # sitemap: https://shop.example/sitemap.xml
+  # sitemap: https://shop.example/sitemap.xml     # or robots: those that the robots.txt of the urls' hosts name
   # session: alice              # those that name no session belong to this one
 
 visit:                          # each page

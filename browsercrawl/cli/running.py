@@ -93,7 +93,7 @@ def run_job(file: JobFile, *, directory: Path, resume: bool, reporting: Reportin
     with importable(file.base), _opened_input(job, file, directory if resume else None) as opened:
         code = load_code(job, file)
         seeds: DurableSeeds = JobSeeds(
-            urls=job.seeds.urls, file=opened, sitemaps=job.seeds.sitemap, directory=directory, browser=config.browser
+            urls=job.seeds.urls, file=opened, sitemaps=job.seeds.sitemap, directory=directory, config=config
         )
         if job.seeds.session is not None:
             seeds = OwnedSeeds(seeds, session=job.seeds.session, links=config.links)

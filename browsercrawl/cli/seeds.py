@@ -12,7 +12,7 @@ from typing import cast
 from browsercrawl.cli.arguments import BadUsage
 from browsercrawl.config import LinksConfig
 from browsercrawl.crawler.inputs import Pipe, holds_input
-from browsercrawl.dispatcher import Batch, DurableSeeds, Seed
+from browsercrawl.dispatcher import Batch, DurableSeeds, Network, Seed
 from browsercrawl.dispatcher.feed import request_of
 from browsercrawl.errors import InputError
 from browsercrawl.request import Request
@@ -70,9 +70,10 @@ class OwnedSeeds:
         self._session = session
         self._links = links
 
-    async def batches(self, mark: str | None) -> AsyncIterator[Batch]:
+    async def batches(self, mark: str | None, *, network: Network | None = None) -> AsyncIterator[Batch]:
         """See `DurableSeeds.batches`."""
-        async with aclosing(cast("AsyncGenerator[Batch, None]", self._seeds.batches(mark))) as batches:
+        inner = cast("AsyncGenerator[Batch, None]", self._seeds.batches(mark, network=network))
+        async with aclosing(inner) as batches:
             async for batch in batches:
                 yield replace(batch, seeds=[self._owned(seed) for seed in batch.seeds])
 

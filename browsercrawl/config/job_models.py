@@ -18,6 +18,7 @@ from browsercrawl.config.host_list import read_hosts
 from browsercrawl.config.job_part import AtLeastOne, Part, Statuses, Switch, Timeout, Words
 from browsercrawl.config.job_sessions import SessionsPart, config_of, place_in_sessions
 from browsercrawl.config.job_values import (
+    FROM_ROBOTS,
     Addresses,
     Duration,
     Failures,
@@ -59,8 +60,10 @@ class SeedsPart(Part):
 
     urls: tuple[Annotated[Any, Seed()], ...] = Field(default=(), description="URLs, or requests with their fields.")
     file: Words | None = Field(default=None, description="One URL or one JSON request per line; - is standard input.")
-    sitemap: Annotated[tuple[str, ...], Addresses()] = Field(
-        default=(), description="URL of a sitemap, an index of sitemaps, or a robots.txt that names some; or several."
+    sitemap: Annotated[tuple[str, ...], Addresses(words=(FROM_ROBOTS,))] = Field(
+        default=(),
+        description="URL of a sitemap, an index of sitemaps, or a robots.txt that names some; or several. robots: what "
+        "the robots.txt of the hosts of `urls` name, within the scope.",
     )
     session: Words | None = Field(default=None, description="Those that name no session belong to this one.")
 
@@ -75,6 +78,10 @@ class SeedsPart(Part):
     def _check(self) -> Self:
         if not (self.urls or self.file or self.sitemap):
             raise ValueError("nothing to crawl: give urls, file or sitemap")
+        if FROM_ROBOTS in self.sitemap and not self.urls:
+            raise ValueError(
+                f"sitemap: {FROM_ROBOTS} stands for the robots.txt of the hosts of urls: give some; a file does not do"
+            )
         return self
 
 
@@ -114,8 +121,12 @@ class LinksPart(Part):
     hosts: Patterns | None = Field(
         default=None, description="Hosts that links may lead to whatever the seed; * is anything."
     )
-    include: Patterns | None = Field(default=None, description="Only links whose URL is like one; * is anything.")
-    exclude: Patterns | None = Field(default=None, description="No links whose URL is like one; goes before include.")
+    include: Patterns | None = Field(
+        default=None, description="Only links, and pages of sitemaps, whose URL is like one; * is anything."
+    )
+    exclude: Patterns | None = Field(
+        default=None, description="No links, nor pages of sitemaps, whose URL is like one; goes before include."
+    )
     follow_traps: Switch | None = Field(
         default=None, description="Also links that look endless, and those with session ids. Default: false."
     )

@@ -24,6 +24,9 @@ from browsercrawl.urls import address
 REFERENCE = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"
 """What stands for the value of an environment variable."""
 
+FROM_ROBOTS = "robots"
+"""In the place of a sitemap's address: those that the robots.txt of the hosts to crawl name."""
+
 OPEN_PROXY = rf"([^@]*|([^@]*[:/])?{REFERENCE}@[^@]*)"
 """A proxy's URL as it may stand in a file: what comes before the last @, if anything, ends in such a reference."""
 
@@ -345,11 +348,14 @@ class Url(Kind):
 
 @dataclass(frozen=True)
 class Addresses(Kind):
-    """One http or https URL, or several."""
+    """One http or https URL, or several; words may stand for some."""
+
+    words: tuple[str, ...] = ()
 
     def read(self, value: Any) -> tuple[str, ...]:
         """Take a text or a list of texts."""
-        return tuple(Url().read(url) for url in (value if isinstance(value, list) else [value]))
+        each = value if isinstance(value, list) else [value]
+        return tuple(text if text in self.words else Url().read(text) for text in each)
 
     def schema(self) -> JsonSchemaValue:
         """One or several."""

@@ -245,8 +245,12 @@ class LinksConfig(ConfigModel):
     hosts: frozenset[Pattern] = Field(
         default=frozenset(), description="These are in scope, whatever the seed; * is anything."
     )
-    include: frozenset[Pattern] = Field(default=frozenset(), description="Only URLs like one of these; * is anything.")
-    exclude: frozenset[Pattern] = Field(default=frozenset(), description="No URLs like one of these; goes first.")
+    include: frozenset[Pattern] = Field(
+        default=frozenset(), description="Only URLs like one of these, of links and in sitemaps; * is anything."
+    )
+    exclude: frozenset[Pattern] = Field(
+        default=frozenset(), description="No URLs like one of these, likewise; goes first."
+    )
     follow_traps: bool = Field(
         default=False, description="Also links that look endless; and session ids in URLs tell pages apart."
     )
@@ -383,10 +387,11 @@ class CrawlerConfig(ConfigModel):
         if self.output is None and (self.resume or self.limits.max_disk_bytes):
             raise ValueError("resume and limits.max_disk_bytes need a run directory: set output")
         proxies = [self.browser.proxy or "", *(proxy.get_secret_value() for proxy in self.sessions.proxies)]
-        if self.host.robots and any(proxy.startswith("socks") for proxy in proxies):
+        is_bare = not self.goes_by_ways  # else it is the guard that speaks to the proxy
+        if self.host.robots and is_bare and any(proxy.startswith("socks") for proxy in proxies):
             raise ValueError(
-                "robots.txt cannot be asked through a socks5 proxy: give an http or https proxy, or do not ask "
-                "(host.robots=False, --ignore-robots)"
+                "while network.guard is off, robots.txt cannot be asked through a socks5 proxy: let the guard be auto, "
+                "give an http or https proxy, or do not ask (host.robots=False, --ignore-robots)"
             )
         if self.browser.headed and self.browser.binary == "shell":
             raise ValueError("browser.headed needs browser.binary='full': the headless shell has no window")
@@ -396,6 +401,11 @@ class CrawlerConfig(ConfigModel):
     def saved(self) -> frozenset[Saved]:
         """All that is kept of some page."""
         return self.visit.save.union(*(rule.save for rule in self.rules if rule.save))
+
+    @property
+    def goes_by_ways(self) -> bool:
+        """Whether the crawler's own requests go by ways of the network guard, which may be off as yet."""
+        return self.network.guard != "off" or self.limits.max_bytes is not None
 
     @property
     def pages_max(self) -> int:

@@ -394,6 +394,4 @@ def _host(text: str) -> str:
 def _checked_proxies(proxies: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     for proxy in proxies:
         check_proxy(proxy.get_secret_value())
-        if proxy.get_secret_value().startswith("socks5:") and "@" in proxy.get_secret_value():
-            raise ValueError("a socks5 proxy with user name and password is not supported: Chromium cannot log in")
     return proxies

@@ -379,9 +379,8 @@ class Crawler:
     def _playwright(self) -> LaunchBrowser:
         from browsercrawl.browser import launcher  # noqa: PLC0415 - `import browsercrawl` must not import Playwright
 
-        guarded = self.config.network.guard != "off" or self.config.limits.max_bytes is not None
-        memory_bytes = self.pressure().memory_limit_bytes
-        return launcher(self.config.browser, self._emit, memory_bytes=memory_bytes, guarded=guarded)
+        config, memory_bytes = self.config, self.pressure().memory_limit_bytes
+        return launcher(config.browser, self._emit, memory_bytes=memory_bytes, guarded=config.goes_by_ways)
 
     async def _close_pool(self) -> None:
         pool, self._pool = self._pool, None

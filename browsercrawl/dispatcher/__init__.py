@@ -2,7 +2,7 @@
 
 from browsercrawl.dispatcher.attempt import finish
 from browsercrawl.dispatcher.dispatcher import Dispatcher
-from browsercrawl.dispatcher.feed import Batch, DurableSeeds, Seed, Seeds
+from browsercrawl.dispatcher.feed import Batch, DurableSeeds, Network, Seed, Seeds
 from browsercrawl.dispatcher.guarding import REFUSED
 from browsercrawl.dispatcher.links import LINK
 from browsercrawl.dispatcher.scope import ScopeFunction
@@ -15,6 +15,7 @@ __all__ = [
     "Dispatcher",
     "DurableSeeds",
     "Handlers",
+    "Network",
     "ResultSink",
     "ScopeFunction",
     "Seed",

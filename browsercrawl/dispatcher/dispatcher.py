@@ -10,6 +10,7 @@ it, and it alone is held to account when the browser dies again.
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import Sequence, Sized
 from contextlib import aclosing
 from itertools import count
@@ -18,9 +19,11 @@ from browsercrawl.config import CrawlerConfig
 from browsercrawl.dispatcher.attempt import Attempts, finish
 from browsercrawl.dispatcher.feed import Batch, Seed, Seeds, batches, request_of
 from browsercrawl.dispatcher.identities import Identities
+from browsercrawl.dispatcher.links import LINK
 from browsercrawl.dispatcher.settle import Ending, failed_input, result_of
+from browsercrawl.dispatcher.sieve import Sieve
 from browsercrawl.dispatcher.wiring import Wiring
-from browsercrawl.errors import BrowsercrawlError, InputError, InvalidURL
+from browsercrawl.errors import BrowsercrawlError, HandlerFailed, InputError, InvalidURL
 from browsercrawl.events import Event, RequestRefused, RequestSkipped, RunParked
 from browsercrawl.frontier import Claim, Cost, Refusal, Verdict
 from browsercrawl.politeness import VisitRate
@@ -62,6 +65,7 @@ class Dispatcher:
         self._config = config
         self._identities = Identities(wiring, on_room=self.wake)
         self._attempts = Attempts(wiring, config, identities=self._identities, on_unvisited=self._spare_start)
+        self._sieve = Sieve(config.links, wiring.handlers.scope)
         self._rate = VisitRate(config.rate)
         self._wake = asyncio.Event()
         self._visits: dict[asyncio.Task[None], Claim] = {}
@@ -173,7 +177,8 @@ class Dispatcher:
     async def _feed(self, seeds: Seeds) -> None:
         try:
             mark = (await self._w.frontier.notes()).get("input")
-            async with aclosing(batches(seeds, mark)) as cut:
+            network = self._attempts.guarding if self._config.goes_by_ways else None
+            async with aclosing(batches(seeds, mark, network=network)) as cut:
                 async for batch in cut:
                     self._pulled = True
                     await self._wait_for_feed_room()
@@ -205,35 +210,57 @@ class Dispatcher:
         """Store a batch of seeds and how far the input was read; returns whether the frontier takes more."""
         requests: list[Request] = []
         refused: list[tuple[Result, Event]] = []
+        left_out: Counter[SkipReason] = Counter()
+
+        def leave_out(request: Request, reason: SkipReason) -> None:
+            if batch.near:
+                left_out[reason] += 1
+            else:
+                self._skip(refused, request, reason)
+
         for seed in batch.seeds:
             try:
-                if isinstance(seed, InputError):
-                    raise seed
-                request = self._identities.assigned(request_of(seed, self._config.links))
-                if self._identities.admits(request):
+                request = self._sifted(seed, batch)
+                if isinstance(request, SkipReason):
+                    left_out[request] += 1
+                elif self._identities.admits(request):
                     requests.append(request)
                 else:
-                    self._skip(refused, request, SkipReason.SESSION_DOMAIN)
+                    leave_out(request, SkipReason.SESSION_DOMAIN)
             except (InputError, InvalidURL) as error:
                 self._refuse(refused, seed, error)
+            except HandlerFailed as error:  # of the user's own scope
+                text = seed.url if isinstance(seed, Request) else str(seed)
+                self._refuse(refused, InputError(error.message, text=text, place="scope"), error)
         self._parked = 0  # whatever becomes of these, it is told anew what is left
-        await self._attempts.guarding.trust(requests)
+        if not batch.found:
+            await self._attempts.guarding.trust(request.address for request in requests)
         for request in [each for each in requests if self._attempts.guarding.refuses(each)]:
             requests.remove(request)
-            self._skip(refused, request, SkipReason.GUARD)
+            leave_out(request, SkipReason.GUARD)
         verdicts = await self._w.frontier.schedule(requests, again=batch.again)
         self._attempts.announce(requests, verdicts)
         self.wake()
         for request, verdict in zip(requests, verdicts, strict=True):
             if verdict in _TOO_MANY:
-                self._skip(refused, request, _TOO_MANY[verdict])
+                leave_out(request, _TOO_MANY[verdict])
         refusals = [Refusal(id=result.request_id, record=self._w.sink.record(result)) for result, _ in refused]
-        recorded = await self._w.frontier.refuse(refusals, mark=batch.mark)
+        counts = {} if batch.again else {f"{LINK}{reason}": number for reason, number in left_out.items()}
+        recorded = await self._w.frontier.refuse(refusals, mark=batch.mark, counts=counts)
         for (result, event), is_new in zip(refused, recorded, strict=True):
             if is_new:
                 self._w.emit(event)
                 self._w.sink.put(result)
         return Verdict.FULL not in verdicts
+
+    def _sifted(self, seed: Seed, batch: Batch) -> Request | SkipReason:
+        """Make a request of a seed; or tell why it is none that anybody wants, if it was not the user who named it."""
+        if isinstance(seed, InputError):
+            if batch.near and isinstance(seed, InvalidURL):
+                return SkipReason.INVALID_URL
+            raise seed
+        request = self._identities.assigned(request_of(seed, self._config.links))
+        return self._sieve.sift(request, batch.near) if batch.found else request
 
     def _refuse(self, refused: list[tuple[Result, Event]], seed: Seed, error: BrowsercrawlError) -> None:
         text = seed if isinstance(seed, str) else seed.text if isinstance(seed, InputError) else ""

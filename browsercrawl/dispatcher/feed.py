@@ -11,7 +11,9 @@ from typing import Protocol, cast, runtime_checkable
 
 from browsercrawl.config import LinksConfig
 from browsercrawl.errors import InputChanged, InputError, InvalidURL
+from browsercrawl.net import Reason, Way
 from browsercrawl.request import Request
+from browsercrawl.urls import Address
 
 Seed = str | Request | InputError
 """A URL, a request, or a line of input that could not be read (it becomes a failed result)."""
@@ -24,19 +26,44 @@ class Batch:
     Attributes:
         mark: where the input goes on after them, in its own words.
         again: the run has read them before (a program's iterable starts anew when the run is resumed).
+        found: not the user named them, but a sitemap: they are not trusted, and chosen by patterns.
+        near: the sitemap was found by way of these seeds' robots.txt: its entries are taken like links of theirs.
     """
 
     seeds: Sequence[Seed]
     mark: str
     again: bool = False
+    found: bool = False
+    near: tuple[str, ...] = ()
+
+
+class Network(Protocol):
+    """What input that lies in the network is read through: the network guard, as for pages."""
+
+    async def trust(self, addresses: Iterable[Address]) -> None:
+        """Allow the private origins of addresses that the user gave himself."""
+
+    def refusal(self, address: Address) -> Reason | None:
+        """Tell why an address must not be asked, as far as it shows; a public one switches the guard on."""
+
+    async def open(self, proxy: str | None) -> Way:
+        """Open a way: through the proxy that pages have, or this one. Whoever opened it closes it.
+
+        Raises:
+            ProxyFailed, ValueError: the proxy is none. OSError: no port is free.
+        """
 
 
 @runtime_checkable
 class DurableSeeds(Protocol):
     """Input that can be read from any place in it, such as a file."""
 
-    def batches(self, mark: str | None) -> AsyncIterator[Batch]:
+    def batches(self, mark: str | None, *, network: Network | None = None) -> AsyncIterator[Batch]:
         """Read on from a mark that an earlier batch carried; None: from the beginning.
+
+        Args:
+            mark: of the batch.
+            network: what to fetch through; None: nothing guards.
 
         Raises:
             InputChanged: what was read before is not what stands there now.
@@ -50,19 +77,20 @@ BATCH = 50
 """Seeds of a plain iterable taken at once before others get their turn on the event loop."""
 
 
-async def batches(seeds: Seeds, mark: str | None) -> AsyncGenerator[Batch, None]:
+async def batches(seeds: Seeds, mark: str | None, *, network: Network | None = None) -> AsyncGenerator[Batch, None]:
     """Cut the input into batches: 50 at a time of an iterable, one by one of an async iterable (the next may be late).
 
     Args:
         seeds: the input.
         mark: of the last batch that the run has stored; None: none yet.
+        network: for input that lies there.
 
     Raises:
         InputChanged: the mark is none of this kind of input.
         Whatever the input raises.
     """
     if isinstance(seeds, DurableSeeds):
-        async with aclosing(cast("AsyncGenerator[Batch, None]", seeds.batches(mark))) as durable:
+        async with aclosing(cast("AsyncGenerator[Batch, None]", seeds.batches(mark, network=network))) as durable:
             async for batch in durable:
                 yield batch
         return

@@ -4,18 +4,18 @@ The browser cannot tell: a connection that the guard has cut, or could not make,
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 from browsercrawl.dispatcher.settle import History
 from browsercrawl.dispatcher.wiring import Wiring
 from browsercrawl.errors import InvalidURL, NetworkFailed
-from browsercrawl.net import Note, Way
+from browsercrawl.net import Note, Reason, Way
 from browsercrawl.pool import Lease
-from browsercrawl.request import Request
+from browsercrawl.request import ANONYMOUS, Request
 from browsercrawl.result import Phase, SkipReason
-from browsercrawl.urls import address, shown
+from browsercrawl.urls import Address, address, shown
 from browsercrawl.visit import PhaseTimes, VisitOutcome
 
 REFUSED = "guard.refused"
@@ -34,7 +34,7 @@ _CUT = frozenset(
 
 
 class Guarding:
-    """See the module's text."""
+    """See the module's text. It is the `Network` of input that lies there."""
 
     def __init__(self, wiring: Wiring) -> None:
         self._w = wiring
@@ -49,12 +49,24 @@ class Guarding:
             self._trusted.add(url)
             self._guard.trust(address(url))
 
-    async def trust(self, seeds: Sequence[Request]) -> None:
-        """Allow the private origins that seeds name, now and when the run is resumed."""
-        new = {f"http://{each.address.host}/" for each in seeds if self._guard.trust(each.address)} - self._trusted
+    async def trust(self, addresses: Iterable[Address]) -> None:
+        """Allow the private origins of addresses that the input names, now and when the run is resumed."""
+        new = {f"http://{each.host}/" for each in addresses if self._guard.trust(each)} - self._trusted
         if new:
             self._trusted |= new
             await self._w.frontier.note({_NOTE: json.dumps(sorted(self._trusted))})
+
+    def refusal(self, address: Address) -> Reason | None:
+        """See `Guard.refusal`."""
+        return self._guard.refusal(address)
+
+    async def open(self, proxy: str | None) -> Way:
+        """Open a way as for a page of no session in particular: nobody is asked past the proxy that such a one has.
+
+        Raises:
+            ProxyFailed: the user's function gives none that is one. ValueError, OSError: see `Guard.open`.
+        """
+        return await self._guard.open(self._w.sessions.proxy_of(ANONYMOUS) or proxy)
 
     def refuses(self, request: Request) -> bool:
         """Tell whether a request must not be visited, as far as its URL shows."""

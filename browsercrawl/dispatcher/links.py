@@ -113,13 +113,25 @@ class LinkFollower:
         config, url = self._config, found.canonical
         if not self._scope.has(area, found, parent=parent):
             return SkipReason.OUT_OF_SCOPE
-        if config.exclude and any(is_like(url, pattern) for pattern in config.exclude):
-            return SkipReason.EXCLUDED
-        if config.include and not any(is_like(url, pattern) for pattern in config.include):
-            return SkipReason.NOT_INCLUDED
+        if reason := pattern_refusal(url, config):
+            return reason
         if too_deep:
             return SkipReason.TOO_DEEP
         return None if config.follow_traps else trap(url)
+
+
+def pattern_refusal(url: str, config: LinksConfig) -> SkipReason | None:
+    """Tell why the patterns leave an address out; None: they do not.
+
+    Args:
+        url: in its canonical spelling.
+        config: has the patterns.
+    """
+    if config.exclude and any(is_like(url, pattern) for pattern in config.exclude):
+        return SkipReason.EXCLUDED
+    if config.include and not any(is_like(url, pattern) for pattern in config.include):
+        return SkipReason.NOT_INCLUDED
+    return None
 
 
 def _request(chosen: _Chosen, alike: dict[str, Any]) -> Request:

@@ -13,7 +13,7 @@ from http import HTTPStatus
 
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.dispatcher.wiring import Wiring
-from browsercrawl.errors import BrowsercrawlError, InvalidURL, NetworkFailed, ProxyFailed
+from browsercrawl.errors import BrowsercrawlError, InvalidURL, NetworkFailed, ProxyFailed, RobotsUnavailable
 from browsercrawl.frontier import Claim, Cost, HostUpdate
 from browsercrawl.net import Document, HttpClient
 from browsercrawl.politeness import ROBOTS_BYTES_MAX, Robots
@@ -40,7 +40,7 @@ class RobotsCheck:
         self._w = wiring
         browser = config.browser
         self._proxy = browser.proxy
-        self._is_guarded = config.network.guard != "off"
+        self._is_guarded = config.goes_by_ways
         self._client = HttpClient(
             user_agent=browser.user_agent or browser.identification,
             bytes_max=ROBOTS_BYTES_MAX,
@@ -96,8 +96,8 @@ class RobotsCheck:
         began_at = asyncio.get_running_loop().time()
         try:
             way = await self._w.guard.open(proxy)
-        except (OSError, ValueError) as error:
-            raise NetworkFailed(f"{shown(url)}: no way into the network: {error}", code="ERR_FAILED") from error
+        except (OSError, ValueError) as error:  # this machine's failure: the host must not be given up for it
+            raise RobotsUnavailable(f"{shown(url)}: no way into the network: {error}", is_hosts=False) from error
         try:
             return await self._client.get(url, way.url)
         except NetworkFailed as error:

@@ -11,7 +11,8 @@ For `domain` and `prefix` http and https are one site. A host without a registra
 label, a public suffix) is a domain of its own, with its port. Hosts that are listed are in every scope.
 
 The anchors are the seed and, when it redirects, where it leads to; they travel with the requests that descend from it,
-unless a request's own address has the same area. Where a later page redirects to widens nothing.
+unless a request's own address has the same area. Where a later page redirects to widens nothing, nor where a page does
+that was found by way of a seed's robots.txt: it has its anchors from the beginning.
 """
 
 import re
@@ -76,7 +77,7 @@ class Scope:
         if self._place_of is None:
             return Area((request.anchors or (_anchor(request.address),)) if self._function else ())
         found = [address(url) for url in request.anchors] or [request.address]
-        if request.depth == 0:
+        if request.depth == 0 and not request.anchors:
             with suppress(InvalidURL):  # a final address like about:blank or data: widens nothing
                 found.append(address(final_url))
         places: dict[str, str] = {}

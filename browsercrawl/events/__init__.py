@@ -34,6 +34,7 @@ from browsercrawl.events.network import ConnectionRefused, GuardStarted
 from browsercrawl.events.resources import (
     BrowserCrashed,
     BrowserLaunched,
+    BrowserLaunchFailed,
     BrowserRecycled,
     BrowserRetired,
     ContextClosed,
@@ -68,6 +69,7 @@ __all__ = [
     "EVENTS",
     "SCHEMA_VERSION",
     "BrowserCrashed",
+    "BrowserLaunchFailed",
     "BrowserLaunched",
     "BrowserRecycled",
     "BrowserRetired",

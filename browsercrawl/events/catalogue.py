@@ -32,6 +32,7 @@ from browsercrawl.events.network import ConnectionRefused, GuardStarted
 from browsercrawl.events.resources import (
     BrowserCrashed,
     BrowserLaunched,
+    BrowserLaunchFailed,
     BrowserRecycled,
     BrowserRetired,
     ContextClosed,
@@ -95,6 +96,7 @@ EVENTS: tuple[type[Event], ...] = (
     GuardStarted,
     ConnectionRefused,
     BrowserLaunched,
+    BrowserLaunchFailed,
     SandboxUnavailable,
     BrowserCrashed,
     BrowserRecycled,

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from browsercrawl.errors import ErrorKind
 from browsercrawl.events.base import Event, Level
 
 Rung = Literal[
@@ -74,6 +75,16 @@ class BrowserLaunched(Event):
     version: str
     sandbox: bool
     generation: int
+    took_s: float
+
+
+class BrowserLaunchFailed(Event):
+    """A browser did not start; it is tried again, unless that is hopeless: then the run ends with this error."""
+
+    name = "browser.launch_failed"
+    level = Level.WARNING
+    kind: ErrorKind
+    message: str
     took_s: float
 
 

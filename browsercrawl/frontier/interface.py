@@ -262,12 +262,15 @@ class Frontier(Protocol):
             One verdict per request, in order. A known id is a duplicate also when the frontier is full.
         """
 
-    async def refuse(self, refusals: Sequence[Refusal], *, mark: str | None = None) -> list[bool]:
+    async def refuse(
+        self, refusals: Sequence[Refusal], *, mark: str | None = None, counts: Mapping[str, int] | None = None
+    ) -> list[bool]:
         """Record seeds that get their result without a visit, and how far the input was read.
 
         Args:
             refusals: they count neither as stored nor as finished.
             mark: what `notes` shall give as `input`; None: leave it.
+            counts: what else is counted in `totals`, in the same step.
 
         Returns:
             For each whether it is recorded now; False: its id was known, and nothing was stored for it.
@@ -355,7 +358,8 @@ class Frontier(Protocol):
     async def totals(self) -> dict[str, int]:
         """Return what was counted so far, by name.
 
-        That is the records' `ending`, their `counts`, and `link.<verdict>` for links that `complete` refused.
+        That is the records' `ending`, their `counts`, those given to `refuse`, and `link.<verdict>` for links that
+        `complete` refused.
         """
 
     async def lines(self, limit: int) -> list[OutboxLine]:

@@ -103,7 +103,9 @@ class MemoryFrontier:
             self._duplicates = duplicates
         return verdicts
 
-    async def refuse(self, refusals: Sequence[Refusal], *, mark: str | None = None) -> list[bool]:
+    async def refuse(
+        self, refusals: Sequence[Refusal], *, mark: str | None = None, counts: Mapping[str, int] | None = None
+    ) -> list[bool]:
         """See `Frontier.refuse`."""
         self._catch_up()
         recorded: list[bool] = []
@@ -113,6 +115,7 @@ class MemoryFrontier:
             if recorded[-1]:
                 self._known.add(key)
                 self._record(refusal.record)
+        self._totals.update(counts or {})
         if mark is not None:
             self._notes["input"] = mark
         return recorded

@@ -79,8 +79,9 @@ class Gate:
             OSError: no port is free.
         """
         loop = asyncio.get_running_loop()
+        listener = socket.create_server(("127.0.0.1", 0))  # asyncio's own call fails otherwise when no socket is left
         self._server = await loop.create_server(
-            lambda: _BrowserSide(self), "127.0.0.1", 0, backlog=_BACKLOG, start_serving=False
+            lambda: _BrowserSide(self), sock=listener, backlog=_BACKLOG, start_serving=False
         )
         try:
             await self._server.start_serving()

@@ -172,8 +172,9 @@ class ProxyRelay:
         """
         if self._upstream.tls:
             self._tls = ssl.create_default_context()
+        listener = socket.create_server(("127.0.0.1", 0))  # asyncio's own call fails otherwise when no socket is left
         self._server = await asyncio.start_server(
-            self._accept, "127.0.0.1", 0, limit=HEAD_BYTES_MAX, start_serving=False
+            self._accept, sock=listener, limit=HEAD_BYTES_MAX, start_serving=False
         )
         try:
             await self._server.start_serving()

@@ -92,7 +92,7 @@ class Summary(Totals):
     run_id: str
     finish_reason: FinishReason
     finish_detail: str | None = Field(default=None, description="What exactly ended it early.")
-    links_skipped: dict[SkipReason, int] = Field(description="Links kept out of the frontier, by reason.")
+    links_skipped: dict[SkipReason, int] = Field(description="Links, and entries of sitemaps, kept out, by reason.")
     refused: int = Field(default=0, ge=0, description="Connections of pages that the network guard refused.")
     transferred_bytes: int = Field(
         default=0, ge=0, description="Sent and received through the network guard and for `max_bytes`; 0 without both."

@@ -77,7 +77,11 @@ class Answered(Protocol):
 
 
 Fetch = Callable[[str, str | None], Awaitable[Answered]]
-"""Fetches an address, through a proxy or not, within a time limit of its own; raises NetworkFailed."""
+"""Fetches an address, through a proxy or not, within a time limit of its own.
+
+Raises:
+    NetworkFailed: that failed. RobotsUnavailable: it could not even be tried.
+"""
 
 Restrain = Callable[[str, float], Awaitable[None]]
 """Has so many seconds kept between two visits of a `hostname:port`."""
@@ -176,12 +180,6 @@ class Robots:
         self._ahead.pop(origin, None)  # the visit is there already
         return None if site.file is None else site.file.allows(address(url).canonical)
 
-    async def sitemaps(self, url: str, *, limit_s: float) -> tuple[str, ...]:
-        """Return the sitemaps that the robots.txt of an address' origin names; none when it cannot be had in time."""
-        await self.wait_leave(url, limit_s=limit_s)
-        _, site, _ = self._site(address(url))
-        return site.file.sitemaps if site.file is not None else ()
-
     async def close(self) -> None:
         """Ask no more. Idempotent."""
         asking = [site.asking for site in self._sites.values() if site.asking is not None]
@@ -191,8 +189,7 @@ class Robots:
             await asyncio.wait(asking)
 
     def _site(self, where: Address) -> tuple[str, _Site, float]:
-        scheme, _, rest = where.canonical.partition("://")
-        origin = f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}"
+        origin = where.origin
         site = self._sites.get(origin)
         if site is None:
             site = self._sites[origin] = _Site(where.host)
@@ -225,6 +222,8 @@ class Robots:
                 await self._understood(site, answer)
         except NetworkFailed as error:
             self._failed(origin, site, RobotsUnavailable(error.message, is_hosts=proxy is None))
+        except RobotsUnavailable as error:
+            self._failed(origin, site, error)
         except Exception as error:  # noqa: BLE001 - the task boundary: it is told to whoever asks
             self._failed(origin, site, RobotsUnavailable(f"{url}: {type(error).__name__}: {error}", is_hosts=False))
         finally:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from browsercrawl.errors import BrowsercrawlError, LaunchFailed
-from browsercrawl.events import BrowserCrashed, BrowserLaunched, BrowserRecycled, BrowserRetired
+from browsercrawl.events import BrowserCrashed, BrowserLaunched, BrowserLaunchFailed, BrowserRecycled, BrowserRetired
 from browsercrawl.pool.background import Means
 from browsercrawl.pool.lifecycle import BrowserState, moved
 from browsercrawl.pool.wear import Wear
@@ -242,6 +242,8 @@ class Supervisor:
         try:
             browser = await self._launch()
         except BrowsercrawlError as error:
+            took_s = self._clock.now() - started_at
+            self._emit(BrowserLaunchFailed(kind=error.kind, message=error.message, took_s=took_s))
             return error
         if self._state is BrowserState.CLOSED:  # the pool closed in the very moment the launch came back
             await asyncio.shield(self._tasks.spawn(_reap(browser), "pool: clear away unwanted browser"))

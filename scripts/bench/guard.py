@@ -4,8 +4,9 @@
 
 `shop` are product pages of the demo shop, which run scripts; `images` are pages with fifty images of 2 KB each, none of
 them seen before, so that every one is fetched. Four pages at once, each crawl in a process of its own; the sites are
-served by others, which are not counted. Every round runs each way at two lengths, in turn; the difference of their CPU
-seconds (whole process tree) by the difference of their pages is the cost of a page with start-up taken off.
+served by others, which are not counted. Every round runs each way at two lengths; the difference of their CPU seconds
+(whole process tree) by the difference of their pages is the cost of a page with start-up taken off. The two ways run at
+the same time where cgroups tell their CPU apart, so that whatever else the machine does falls on both; else in turn.
 """
 
 import argparse
@@ -14,9 +15,11 @@ import json
 import statistics
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from urllib.request import urlopen
 
-from tree_cpu import measured_run
+from tree_cpu import can_run_together, measured_run
 
 PAGES_AT_ONCE = 4
 IMAGES = 50
@@ -70,7 +73,7 @@ def cpu_s(way: str, site: str, *, base: str, count: int) -> float:
 
 
 def compare(site: str, rounds: int, *, short: int, long: int) -> None:
-    """Run both ways in turn and print what a page costs."""
+    """Run both ways and print what a page costs."""
     shop = [sys.executable, "-m", "browsercrawl.testing", "--products", str(long)]
     command = shop if site == "shop" else [sys.executable, __file__, "--serve"]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -78,10 +81,13 @@ def compare(site: str, rounds: int, *, short: int, long: int) -> None:
     try:
         assert server.stdout is not None
         base = server.stdout.readline().split()[0]
-        for number in range(rounds):
-            for way in WAYS[:: -1 if number % 2 else 1]:
-                ends = [cpu_s(way, site, base=base, count=count) for count in (short, long)]
-                costs[way].append(1000 * (ends[1] - ends[0]) / (long - short))
+        with ThreadPoolExecutor(len(WAYS) if can_run_together() else 1) as runs:
+            for number in range(rounds):
+                ways = WAYS[:: -1 if number % 2 else 1]
+                run = partial(cpu_s, site=site, base=base)
+                ends = [list(runs.map(partial(run, count=count), ways)) for count in (short, long)]
+                for way, least, most in zip(ways, *ends, strict=True):
+                    costs[way].append(1000 * (most - least) / (long - short))
     finally:
         server.terminate()
         server.wait()

@@ -38,11 +38,19 @@ def measured_run(command: Sequence[str]) -> tuple[float, str]:
             group.rmdir()
 
 
-def _make_group() -> Path | None:
+def can_run_together() -> bool:
+    """Tell whether commands may be measured at the same time: by cgroup each has its own account."""
+    return _parent() is not None
+
+
+def _parent() -> Path | None:
     parent = _V1 if (_V1 / "cpuacct.usage").exists() else _V2 if (_V2 / "cgroup.controllers").exists() else None
-    if parent is None or not os.access(parent, os.W_OK):
-        return None
-    return Path(tempfile.mkdtemp(prefix="browsercrawl-bench-", dir=parent))
+    return parent if parent is not None and os.access(parent, os.W_OK) else None
+
+
+def _make_group() -> Path | None:
+    parent = _parent()
+    return None if parent is None else Path(tempfile.mkdtemp(prefix="browsercrawl-bench-", dir=parent))
 
 
 def _group_cpu_s(group: Path) -> float:

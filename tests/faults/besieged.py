@@ -12,11 +12,13 @@ import socket
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from browsercrawl import Crawler, CrawlerConfig, Request, Result
+from browsercrawl.crawler.inputs import JobSeeds
 from browsercrawl.net import resolver
 
 PUBLIC = "93.184.216.34"
@@ -64,8 +66,17 @@ PAGES = {
 }
 REDIRECTS = {"redirect": f"http://{METADATA}/latest", "redirect-port": "http://localhost:83/"}
 LINKS = {"link": "http://{at}/", "link-odd": "http://0x7f.1:84/", "link-mapped": "http://[::ffff:{at}]/"}
+SITEMAPS = {
+    "sitemap-named": "http://{at}/map.xml",
+    "sitemap-redirect": "http://hostile.example/sitemap-redirect",
+    "sitemap-robots": "http://hostile.example/sitemap-robots",
+    "sitemap-name": "http://inside.example/map.xml",
+    "sitemap-mapped": "http://[::ffff:{at}]/map.xml",
+    "sitemap-page": "http://hostile.example/sitemap-page",
+}
+"""What the hostile site's sitemap names; three of them are its own, and lead on: to a page the last."""
 LOCAL_PORTS = {81: "other-port", 82: "odd-spelling", 83: "redirect-port", 84: "link-odd"}
-NUMBERS = {name: number for number, name in enumerate([*PAGES, *REDIRECTS, *LINKS], start=10)}
+NUMBERS = {name: number for number, name in enumerate([*PAGES, *REDIRECTS, *LINKS, *SITEMAPS], start=10)}
 
 HEAD = """<!doctype html><title>page</title><script>
 function done() {{ document.documentElement.id = 'done' }}
@@ -147,6 +158,16 @@ def answer(target: str) -> tuple[str, str, str]:
         return "200 OK", "text/html", HEAD.format() + PAGES[name].format(at=at)
     if name in REDIRECTS:
         return f"302 Found\r\nLocation: {REDIRECTS[name]}", "text/html", ""
+    if name == "sitemap":
+        found = "".join(f"<sitemap><loc>{at_own_address(name, url)}</loc></sitemap>" for name, url in SITEMAPS.items())
+        return "200 OK", "text/xml", f"<sitemapindex>{found}</sitemapindex>"
+    if name in SITEMAPS:
+        at = at_own_address(name, "http://{at}/")
+        return {
+            "sitemap-redirect": (f"302 Found\r\nLocation: {at}", "text/xml", ""),
+            "sitemap-robots": ("200 OK", "text/plain", f"Sitemap: {at}"),
+            "sitemap-page": ("200 OK", "text/xml", f"<urlset><url><loc>{at}</loc></url></urlset>"),
+        }[name]
     if name == "links":
         return (
             "200 OK",
@@ -164,6 +185,11 @@ def answer(target: str) -> tuple[str, str, str]:
     return "200 OK", "text/html", "<html id=done><title>secret</title>secret"
 
 
+def at_own_address(name: str, text: str) -> str:
+    """Put an attack's own address into a text."""
+    return text.format(at=f"10.0.0.{NUMBERS[name]}")
+
+
 def resolve_as_attacker(name: str) -> None:
     """Let a name lead to the public site at first, and to a private one at every further question."""
     asked = Counter[str]()
@@ -178,7 +204,9 @@ def resolve_as_attacker(name: str) -> None:
     socket.getaddrinfo = lookup
 
 
-async def crawl(network: dict[str, Any], urls: list[str]) -> tuple[dict[str, Any], Any]:
+async def crawl(
+    network: dict[str, Any], urls: list[str], *, sitemaps: Sequence[str] = ()
+) -> tuple[dict[str, Any], Any]:
     """Crawl and return what became of each request, by its path or URL, and the summary."""
     config = CrawlerConfig.load(
         {
@@ -193,7 +221,7 @@ async def crawl(network: dict[str, Any], urls: list[str]) -> tuple[dict[str, Any
     )
     results: list[Result] = []
     async with Crawler(config) as crawler:
-        stream = crawler.stream([Request(url=url) for url in urls])
+        stream = crawler.stream(JobSeeds(urls=[Request(url=url) for url in urls], sitemaps=sitemaps, config=config))
         results = [result async for result in stream]
     told = {each.url: [each.outcome, each.skip_reason or (each.error.kind if each.error else None)] for each in results}
     return told, stream.summary
@@ -205,8 +233,10 @@ async def besiege(guard: str) -> dict[str, Any]:
     async with Site() as site:
         urls = [f"http://{'localhost' if name in SECURE else 'hostile.example'}/{name}" for name in names]
         told, summary = await crawl({"guard": guard}, urls)
+        mapped, _ = await crawl({"guard": guard}, [], sitemaps=["http://hostile.example/sitemap"])
         hits = dict(site.hits)
         report = {"hits": hits, "told": told, "links": summary.links_skipped, "refused": summary.refused}
+        report["mapped"] = mapped
         if guard != "off":
             site.hits.clear()
             report["strict"], _ = await crawl({"guard": "auto", "deny": ["private"]}, ["http://10.0.0.5/"])
@@ -232,6 +262,7 @@ def prepare(folder: Path) -> None:
     hosts.write_text(
         f"127.0.0.1 localhost\n{PUBLIC} hostile.example\n10.0.0.{NUMBERS['name']} private.example\n"
         f"10.0.0.{NUMBERS['mixed-name']} mixed.example\n{PUBLIC} mixed.example\n"
+        f"10.0.0.{NUMBERS['sitemap-name']} inside.example\n"
     )
     subprocess.run(["mount", "--bind", str(hosts), "/etc/hosts"], check=True)
 

@@ -1,16 +1,30 @@
 """Input that is read while its process is killed: each line counts once, wherever the reading was."""
 
+import json
 import os
 import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.crawler.maps import Site, index, urlset
 
 if TYPE_CHECKING:
     from tests.faults.conftest import Commands, Pages, Wait
 
 SEED = 20_260_103
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """Give a site of sitemaps."""
+    made = Site()
+    yield made
+    made.stop()
 
 
 def test_url_file_killed_at_random_has_each_line_once(commands: "Commands", pages: "Pages", wait: "Wait") -> None:
@@ -43,6 +57,46 @@ def test_url_file_killed_at_random_has_each_line_once(commands: "Commands", page
     assert Counter(each["url"] for each in results if each["outcome"] == "succeeded") == Counter(good)
     failed = Counter(each["url"] for each in results if each["outcome"] == "failed")
     assert failed == Counter(line for line in lines if line.startswith(("no url", '{"url": 1}')))
+
+
+def test_sitemaps_of_robots_killed_at_random_have_each_page_once(
+    commands: "Commands", pages: "Pages", wait: "Wait", site: Site
+) -> None:
+    """Wherever in the sitemaps it was: each page has its one result, each that is excluded was counted once."""
+    chance = random.Random(SEED)
+    wanted = [pages.page(number) for number in range(100, 220)]
+    unwanted = [f"{pages.url}/bad/{number}" for number in range(300)]
+    listed = [*wanted, *unwanted]
+    chance.shuffle(listed)
+    parts = [site.put(f"/{start}.xml", urlset(*listed[start : start + 70])) for start in range(0, len(listed), 70)]
+    site.put("/robots.txt", f"Sitemap: {site.put('/index.xml', index(*parts))}")
+    site.put("/", "<title>home</title>")
+    argv = [
+        "crawl",
+        f"{site.root}/",
+        "--sitemap",
+        "robots",
+        "--scope",
+        "any",
+        "--exclude",
+        "*/bad/*",
+        "--output",
+        "run",
+    ]
+    for number in range(4):
+        done = pages.answered
+        pages.room = 18
+        goal = done + chance.randint(0, 12)
+        life = commands.start(*(["resume", "run"] if commands.directory.exists() else argv), "--quiet")
+        wait(lambda goal=goal: pages.answered >= goal)  # type: ignore[misc]  # mypy knows no such default
+        time.sleep(chance.uniform(0.0, 0.5))
+        assert life.process.poll() is None, f"seed {SEED}, life {number} ended by itself: {life.err}"
+        life.kill()
+    pages.room = None
+    commands.run("resume", "run", "--quiet")
+    ended = Counter((each["url"], each["outcome"]) for each in commands.results())
+    assert ended == Counter((url, "succeeded") for url in [f"{site.root}/", *wanted])
+    assert json.loads((commands.directory / "summary.json").read_text())["links_skipped"] == {"excluded": 300}
 
 
 def test_url_file_that_has_changed_is_refused(commands: "Commands", pages: "Pages") -> None:

@@ -21,7 +21,7 @@ STOPPED_ANYWAY = {"mixed-name", "preconnect", "view-source", "webrtc"}
 """What reaches nothing without the guard either: the browser tries the public address first, the headless shell
 connects to nothing in advance, no page opens another's source, and WebRTC finds no network where there is `lo` only."""
 
-ATTACKS = [*besieged.PAGES, *besieged.REDIRECTS, *besieged.LINKS]
+ATTACKS = [*besieged.PAGES, *besieged.REDIRECTS, *besieged.LINKS, *besieged.SITEMAPS]
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,13 @@ def test_guard_refusals_are_told(siege: dict[str, Any]) -> None:
     assert report["links"] == {"guard": len(besieged.LINKS)}
     assert report["refused"] >= len(besieged.PAGES) - len(STOPPED_ANYWAY)
     assert report["told"]["http://hostile.example/image"] == ["succeeded", None]
+
+
+def test_guard_refused_sitemaps_are_told(siege: dict[str, Any]) -> None:
+    """A public sitemap alone switches the guard on; each place that it leads to, and must not, ends with a result."""
+    told = siege["auto"]["mapped"]
+    assert {*map(tuple, told.values())} == {("failed", "input_invalid"), ("skipped", "guard")}
+    assert len(told) == len(besieged.SITEMAPS)
 
 
 def test_guard_hits_besides_the_attacks_are_none(siege: dict[str, Any]) -> None:

@@ -8,9 +8,10 @@ the rest goes on.
 
 import json
 import os
+import re
 import shlex
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, suppress
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -19,18 +20,22 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from browsercrawl.clock import SystemClock
-from browsercrawl.config import BrowserConfig
+from browsercrawl.config import CrawlerConfig
+from browsercrawl.config.job_values import FROM_ROBOTS
 from browsercrawl.crawler.inputs.lines import LINE_BYTES_MAX, FilePlace, Line, RegularFile, read_lines
 from browsercrawl.crawler.inputs.pipe import Pipe, Spool
-from browsercrawl.crawler.inputs.sitemap import SitemapClient
+from browsercrawl.crawler.inputs.sitemap import SitemapClient, check_sitemaps
 from browsercrawl.crawler.inputs.waiting import threaded
-from browsercrawl.crawler.inputs.walk import SitemapPlace, walk_sitemaps
-from browsercrawl.dispatcher.feed import BATCH, Batch, Seed
-from browsercrawl.errors import InputChanged, InputError, InvalidURL, RunDamaged
+from browsercrawl.crawler.inputs.walk import Found, Root, SitemapPlace, walk_sitemaps
+from browsercrawl.dispatcher.feed import BATCH, Batch, Network, Seed
+from browsercrawl.errors import ConfigError, InputChanged, InputError, InvalidURL, RunDamaged
 from browsercrawl.events import discard
 from browsercrawl.output import Space
 from browsercrawl.request import Request
-from browsercrawl.urls import address
+from browsercrawl.urls import Address, address
+
+NEAR_MAX = 100
+"""Folders of one origin from which the scope of its sitemaps is seen, of its first seeds."""
 
 Listed = str | Request | Mapping[str, Any]
 """A URL, a request, or the fields of one."""
@@ -71,7 +76,7 @@ class JobSeeds:
         file: Path | Pipe | None = None,
         sitemaps: Sequence[str] = (),
         directory: Path | None = None,
-        browser: BrowserConfig | None = None,
+        config: CrawlerConfig | None = None,
         space: Space | None = None,
     ) -> None:
         """Describe the input; the same description is needed to read on.
@@ -80,27 +85,28 @@ class JobSeeds:
             urls: URLs, requests, or mappings with a request's fields.
             file: a regular file, or a pipe, which is kept in `directory` as it arrives. One URL or one JSON request per
                 line, UTF-8; blank lines and lines that begin with # mean nothing.
-            sitemaps: addresses of sitemaps or of indexes of them; they need `pip install browsercrawl[sitemap]`.
+            sitemaps: addresses of sitemaps or of indexes of them; `robots` stands for those that the robots.txt of the
+                hosts of `urls` name. They need `pip install browsercrawl[sitemap]`.
             directory: of the run; it exists when `batches` reads a pipe.
-            browser: gives proxy and user agent for fetching sitemaps.
+            config: of the crawl; it says how sitemaps are fetched.
             space: waits while the disk is full and a pipe cannot be kept; None: one that says nothing.
 
         Raises:
             ValueError: a pipe without a directory.
-            ConfigError: sitemaps, but not what it takes to fetch them.
+            ConfigError: sitemaps, but not what it takes to fetch them; or `robots` without URLs.
         """
         if isinstance(file, Pipe) and directory is None:
             raise ValueError(f"{file.name} needs a run directory to be kept in: give directory")
         self._urls = urls
         self._file = file
-        self._sitemaps = sitemaps
+        self._roots = list(_roots(sitemaps, urls))
         self._directory = directory
-        browser = browser or BrowserConfig()
-        agent = browser.user_agent or browser.identification
-        self._client = SitemapClient(user_agent=agent, proxy=browser.proxy) if sitemaps else None
+        self._config = config or CrawlerConfig()
         self._space = space
+        if sitemaps:
+            check_sitemaps(self._config)
 
-    async def batches(self, mark: str | None) -> AsyncIterator[Batch]:
+    async def batches(self, mark: str | None, *, network: Network | None = None) -> AsyncIterator[Batch]:
         """Read on from a mark that an earlier batch carried; None: from the beginning. At most 50 seeds a batch.
 
         A file that only grew since is read to its new end. Batches of a sitemap that was begun are marked `again` as
@@ -123,8 +129,8 @@ class JobSeeds:
             async with aclosing(self._from_file(at.file)) as batches:
                 async for batch in batches:
                     yield batch
-        if self._client is not None:
-            async with aclosing(self._from_sitemaps(self._client, at.sitemap)) as batches:
+        if self._roots:
+            async with aclosing(self._from_sitemaps(at.sitemap, network)) as batches:
                 async for batch in batches:
                     yield batch
 
@@ -164,17 +170,16 @@ class JobSeeds:
             f"lines were kept; pipe what follows them to {resume}, or, if that was all, an empty line: echo | {resume}"
         )
 
-    async def _from_sitemaps(self, client: SitemapClient, place: SitemapPlace | None) -> AsyncGenerator[Batch, None]:
-        async with client, aclosing(walk_sitemaps(self._sitemaps, client, place=place)) as found:
+    async def _from_sitemaps(self, place: SitemapPlace | None, network: Network | None) -> AsyncGenerator[Batch, None]:
+        if network is not None:
+            await network.trust(_addresses(root.url for root in self._roots if not root.near))
+        client = SitemapClient(self._config.browser, network=network)
+        async with aclosing(walk_sitemaps(self._roots, client, place=place)) as found:
             async for some in found:
-                seeds = [
-                    each
-                    if isinstance(each, InputError)
-                    else seed_of(each, where=f"sitemap {some.name}", place=f"sitemap {some.place.within[-1]} {each}")
-                    for each in some.entries
-                ]
+                seeds = [each if isinstance(each, InputError) else _seed_found(each, some) for each in some.entries]
+                near = self._roots[some.place.number].near
                 mark = _Mark(part=_Part.SITEMAPS, sitemap=some.place).model_dump_json(exclude_defaults=True)
-                yield Batch(seeds=seeds, mark=mark, again=some.again)
+                yield Batch(seeds=seeds, mark=mark, again=some.again, found=True, near=near)
 
 
 def seed_of(given: Listed, *, where: str, place: str) -> Seed:
@@ -200,6 +205,49 @@ def seed_of(given: Listed, *, where: str, place: str) -> Seed:
         return BadURL(f"{where}: {error.message}", text=text, place=place)
     except InputError as error:
         return InputError(f"{where}: {error.message}", text=text, place=place)
+
+
+def _seed_found(url: str, found: Found) -> Seed:
+    """Check an entry of a sitemap; it is an address and nothing else: what a request may ask for is the user's say."""
+    try:
+        address(url)
+    except InvalidURL as error:
+        place = f"sitemap {found.place.within[-1]} {url}"
+        return BadURL(f"sitemap {found.name}: {error.message}", text=url, place=place)
+    return url
+
+
+def _roots(sitemaps: Sequence[str], urls: Sequence[Listed]) -> Iterator[Root]:
+    """Yield where the sitemaps begin; for `robots`, at the robots.txt of each origin among the URLs, in their order."""
+    for each in sitemaps:
+        if each != FROM_ROBOTS:
+            yield Root(each)
+            continue
+        if not urls:
+            raise ConfigError(f"sitemaps: {FROM_ROBOTS} stands for the robots.txt of the hosts of urls: give some")
+        for origin, near in _near(urls).items():
+            yield Root(f"{origin}/robots.txt", tuple(near.values()))
+
+
+def _near(urls: Sequence[Listed]) -> dict[str, dict[str, str]]:
+    """Return, by origin, an address in each folder that has a seed: what a scope can be seen from."""
+    found: dict[str, dict[str, str]] = {}
+    for given in urls:
+        seed = seed_of(given, where="", place="")
+        if isinstance(seed, InputError):
+            continue
+        where = address(seed) if isinstance(seed, str) else seed.address
+        folders = found.setdefault(where.origin, {})
+        if len(folders) < NEAR_MAX:
+            folders.setdefault(re.split("[?#]", where.canonical, maxsplit=1)[0].rpartition("/")[0], where.canonical)
+    return found
+
+
+def _addresses(urls: Iterable[str]) -> Iterator[Address]:
+    """Yield the addresses of those URLs that are some."""
+    for url in urls:
+        with suppress(InvalidURL):
+            yield address(url)
 
 
 def _seed_of_line(line: Line, name: str) -> Seed | None:

@@ -6,19 +6,27 @@ arrives, and only its addresses are kept.
 """
 
 import asyncio
-import re
+import ssl
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING
 
-from browsercrawl.config.models import PRODUCT
-from browsercrawl.errors import ConfigError, InvalidURL
-from browsercrawl.politeness import ROBOTS_BYTES_MAX, RobotsFile
+from browsercrawl.config import BrowserConfig, CrawlerConfig
+from browsercrawl.crawler.inputs.readers import (
+    BLANK,
+    BYTE_ORDER_MARKS,
+    BadSitemap,
+    Reader,
+    RobotsReader,
+    extra,
+    reader_of,
+)
+from browsercrawl.crawler.inputs.waiting import threaded
+from browsercrawl.dispatcher import Network
+from browsercrawl.errors import ConfigError, InvalidURL, ProxyFailed
+from browsercrawl.net import Reason, Way
 from browsercrawl.urls import address
-from browsercrawl.version import VERSION
 
 if TYPE_CHECKING:
     import httpx
@@ -29,9 +37,6 @@ SITEMAP_BYTES_MAX = 52_428_800
 REDIRECTS_MAX = 5
 
 _PIECE_BYTES = 65_536
-_TOKEN_BYTES_MAX = 1_048_576
-"""Expat looks at an unfinished tag again with each piece: without this bound, a huge one takes minutes."""
-_DEPTH_MAX = 32
 _HEAD_BYTES = 4096
 """Blank space is passed over so far when it is to be seen what a document is."""
 
@@ -41,19 +46,15 @@ _CLOSING_TURNS = 50
 _GZIP = b"\x1f\x8b"
 _PACKINGS_MAX = 2
 """A packed file may be packed once more for the way."""
-_BLANK = b" \t\r\n"
-_BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
-_ROBOTS = re.compile(rb"[\s\xef\xbb\xbf]*(?:#|[A-Za-z-]+[ \t]*:(?!//))")
-"""How a robots.txt begins, and no address does."""
 _BUSY = frozenset({408, 425, 429})
-
-
-class BadSitemap(Exception):  # the walk makes a failed seed of it
-    """A sitemap cannot be had, or not all of it; the message says why, without its address."""
 
 
 class _Fleeting(BadSitemap):
     """Trying again may help."""
+
+
+class _Absent(BadSitemap):
+    """There is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +79,28 @@ class Sitemap:
             start = end + 1
 
 
+def check_sitemaps(config: CrawlerConfig) -> None:
+    """Make sure that sitemaps can be fetched.
+
+    Raises:
+        ConfigError: the extra is not installed, or the proxy is none for this.
+    """
+    extra()
+    if not config.goes_by_ways and (config.browser.proxy or "").startswith("socks"):
+        raise ConfigError(
+            "browser.proxy: while network.guard is off, sitemaps cannot be fetched through a socks5 proxy; let the "
+            "guard be auto, give an http or https proxy, or list the pages in a file"
+        )
+
+
 class SitemapClient:
-    """Fetches sitemaps, one after the other."""
+    """Fetches sitemaps, one after the other, each by a way and connections of its own."""
 
     def __init__(
         self,
+        browser: BrowserConfig | None = None,
         *,
-        user_agent: str | None = None,
-        proxy: str | None = None,
+        network: Network | None = None,
         limit_s: float = 120.0,
         silence_s: float = 20.0,
         pauses_s: tuple[float, ...] = (1.0, 5.0),
@@ -93,52 +108,25 @@ class SitemapClient:
         """Describe how to fetch.
 
         Args:
-            user_agent: None: browsercrawl's own.
-            proxy: URL of a proxy.
+            browser: names user agent and proxy, and whether certificates must be good.
+            network: opens the way, and says where it must not lead; None: there is none but the proxy.
             limit_s: a sitemap must have come by then.
             silence_s: a connection on which nothing happens for so long is given up.
             pauses_s: before each further try, when another might help.
-
-        Raises:
-            ConfigError: the extra is not installed, or the proxy is none for this.
         """
-        _extra()
-        if proxy is not None and proxy.startswith("socks"):
-            raise ConfigError(
-                "browser.proxy: sitemaps cannot be fetched through a socks5 proxy; give an http or https proxy, or "
-                "list the pages in a file"
-            )
-        self._user_agent = user_agent or f"browsercrawl/{VERSION}"
-        self._proxy = proxy
+        self._browser = browser or BrowserConfig()
+        self._network = network
         self._limit_s = limit_s
         self._silence_s = silence_s
         self._pauses_s = pauses_s
-        self._client: httpx.AsyncClient | None = None
+        self._tls: ssl.SSLContext | None = None
 
-    async def __aenter__(self) -> Self:
-        """Make ready."""
-        httpx, _ = _extra()
-        self._client = httpx.AsyncClient(
-            headers={"User-Agent": self._user_agent, "Accept-Encoding": "gzip"},
-            proxy=self._proxy,
-            timeout=self._silence_s,
-            follow_redirects=True,
-            max_redirects=REDIRECTS_MAX,
-            trust_env=False,  # only the command line reads the environment
-        )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close the connections."""
-        if self._client is not None:
-            await self._client.aclose()
-        for _ in range(_CLOSING_TURNS):
-            await asyncio.sleep(0)
-
-    async def fetch(self, url: str) -> Sitemap:
+    async def fetch(self, url: str, *, is_robots: bool = False) -> Sitemap:
         """Fetch a sitemap.
+
+        Args:
+            url: of it.
+            is_robots: it is a robots.txt that nobody promised: if there is none, nothing is listed.
 
         Returns:
             What it lists; if it breaks off, what stood before that.
@@ -146,56 +134,108 @@ class SitemapClient:
         Raises:
             BadSitemap: it cannot be had, or is none.
         """
-        try:
-            address(url)
-        except InvalidURL as error:
-            raise BadSitemap(error.message) from error
+        self._check(url)
         for pause_s in self._pauses_s:
             try:
-                return await self._fetch(url)
+                return await self._fetch(url, is_robots=is_robots)
             except _Fleeting:
                 await asyncio.sleep(pause_s)
-        return await self._fetch(url)
+        return await self._fetch(url, is_robots=is_robots)
 
-    async def _fetch(self, url: str) -> Sitemap:
-        httpx, _ = _extra()
-        document = _Document()
+    async def _fetch(self, url: str, *, is_robots: bool) -> Sitemap:
+        document = _Document(is_robots=is_robots)
         try:
-            async with asyncio.timeout(self._limit_s):
-                await self._read(url, document)
-        except TimeoutError as error:
-            if document.is_understood:
-                return document.sitemap(f"it did not come within {self._limit_s:g} s")
-            raise _Fleeting(f"it did not come within {self._limit_s:g} s") from error
-        except httpx.TooManyRedirects as error:
-            raise BadSitemap(f"it redirects more than {REDIRECTS_MAX} times") from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            reason = f"the connection failed ({type(error).__name__})"
-            if document.is_understood:
-                return document.sitemap(reason)
-            raise _Fleeting(reason) from error
+            await self._receive(url, document)
+        except _Absent:
+            if not is_robots:
+                raise
         except BadSitemap as error:
-            if document.is_understood:
-                return document.sitemap(str(error))
-            raise
+            if not document.is_understood:
+                raise
+            return document.sitemap(str(error))
         return document.sitemap(None)
 
-    async def _read(self, url: str, document: "_Document") -> None:
-        assert self._client is not None, "entered before use"
+    async def _receive(self, url: str, document: "_Document") -> None:
+        if self._network is None:
+            await self._receive_by(None, url, document)
+            return
+        try:
+            way = await self._network.open(self._browser.proxy)
+        except (OSError, ValueError, ProxyFailed) as error:
+            raise _Fleeting(f"no way into the network: {error}") from error
+        try:
+            await self._receive_by(way, url, document)
+        finally:
+            await way.close()
+
+    async def _receive_by(self, way: Way | None, url: str, document: "_Document") -> None:
+        httpx, _ = extra()
+        try:
+            async with asyncio.timeout(self._limit_s), self._client(way) as client:
+                try:
+                    await self._read(client, url, document)
+                finally:
+                    for _ in range(_CLOSING_TURNS):
+                        await asyncio.sleep(0)
+        except TimeoutError as error:
+            raise _Fleeting(f"it did not come within {self._limit_s:g} s") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise _cause(error, way) from error
+
+    async def _read(self, client: "httpx.AsyncClient", url: str, document: "_Document") -> None:
+        request = client.build_request("GET", url)
+        for _ in range(REDIRECTS_MAX + 1):
+            response = await client.send(request, stream=True, follow_redirects=False)
+            try:
+                # Not by httpx itself: each address has to be looked at, and it reads the bodies of redirects.
+                if response.next_request is None:
+                    await self._take(response, document)
+                    return
+                request = response.next_request
+                self._check(str(request.url))
+            finally:
+                await response.aclose()
+        raise _Absent(f"it redirects more than {REDIRECTS_MAX} times")
+
+    async def _take(self, response: "httpx.Response", document: "_Document") -> None:
+        _check_answer(response)
         packed_bytes = 0
         unpackers = [_Unpacker() for _ in range(_PACKINGS_MAX)]
-        async with self._client.stream("GET", url) as response:
-            _check_answer(response)
-            async for chunk in response.aiter_raw():
-                packed_bytes += len(chunk)
-                for piece in _through(unpackers, chunk):
-                    document.feed(piece)
-                    await asyncio.sleep(0)  # a packed chunk may hold a thousand pieces
-                if packed_bytes > SITEMAP_BYTES_MAX:
-                    raise BadSitemap(f"larger than {SITEMAP_BYTES_MAX:,} bytes")
+        async for chunk in response.aiter_raw():
+            packed_bytes += len(chunk)
+            for piece in _through(unpackers, chunk):
+                document.feed(piece)
+                await asyncio.sleep(0)  # a packed chunk may hold a thousand pieces
+            if packed_bytes > SITEMAP_BYTES_MAX:
+                raise BadSitemap(f"larger than {SITEMAP_BYTES_MAX:,} bytes")
         for unpacker in unpackers:
             unpacker.end()
-        document.end()
+        await threaded(document.end)  # a robots.txt may take a second
+
+    def _check(self, url: str) -> None:
+        """Make sure that an address may be asked, as far as it shows; the way looks at what it leads to."""
+        try:
+            where = address(url)
+        except InvalidURL as error:
+            raise BadSitemap(error.message) from error
+        if self._network is not None and (reason := self._network.refusal(where)) is not None:
+            raise BadSitemap(_refused(where.hostname, reason))
+
+    def _client(self, way: Way | None) -> "httpx.AsyncClient":
+        made_by, _ = extra()
+        browser = self._browser
+        if self._tls is None:
+            verify = not browser.context_options.get("ignore_https_errors", False)
+            self._tls = made_by.create_ssl_context(verify=verify, trust_env=False)
+        agent = browser.user_agent or browser.identification
+        client: httpx.AsyncClient = made_by.AsyncClient(
+            headers={b"User-Agent": agent.encode(errors="replace"), b"Accept-Encoding": b"gzip"},
+            proxy=way.url if way is not None else browser.proxy,
+            verify=self._tls,
+            timeout=self._silence_s,
+            trust_env=False,  # only the command line reads the environment
+        )
+        return client
 
 
 def _check_answer(response: "httpx.Response") -> None:
@@ -203,10 +243,23 @@ def _check_answer(response: "httpx.Response") -> None:
     if status in _BUSY or status >= 500:
         raise _Fleeting(f"the server answered {status}")
     if status != 200:
-        raise BadSitemap(f"the server answered {status}")
+        raise _Absent(f"the server answered {status}")
     encoding = response.headers.get("content-encoding", "").strip().lower()
     if encoding not in {"", "identity", "gzip", "x-gzip"}:
         raise BadSitemap(f"packed by {encoding[:40]!r}; gzip was asked for")
+
+
+def _cause(error: Exception, way: Way | None) -> BadSitemap:
+    """Return why a connection failed in truth: to us, one that the way has refused looks like one that was cut."""
+    notes = way.ledger.since(0.0) if way is not None else []
+    if notes and notes[-1].reason is not None:
+        return BadSitemap(_refused(notes[-1].host, notes[-1].reason))
+    proxys = way.failure_since(0.0) if way is not None else None
+    return _Fleeting(proxys or f"the connection failed ({notes[-1].code if notes else type(error).__name__})")
+
+
+def _refused(host: str, reason: Reason) -> str:
+    return f"the network guard refuses {host} ({reason})"
 
 
 class _Unpacker:
@@ -257,26 +310,12 @@ def _through(unpackers: list[_Unpacker], data: bytes) -> Iterator[bytes]:
         yield from _through(unpackers[1:], piece)
 
 
-class _Reader(Protocol):
-    """Takes addresses out of what it is fed."""
-
-    @property
-    def is_index(self) -> bool:
-        """What is listed are sitemaps."""
-
-    def feed(self, data: bytes) -> None:
-        """Take the next piece."""
-
-    def end(self) -> None:
-        """Say that this was all."""
-
-
 class _Document:
     """Finds out what a document is, and has it read."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_robots: bool = False) -> None:
         self._listed = bytearray()
-        self._reader: _Reader | None = None
+        self._reader: Reader | None = RobotsReader(self._listed, may_be_empty=True) if is_robots else None
         self._head = b""
         self._size = 0
 
@@ -297,172 +336,15 @@ class _Document:
             raise BadSitemap(f"larger than {SITEMAP_BYTES_MAX:,} bytes when unpacked")
         if self._reader is None:
             data = self._head + data
-            if len(data) < _HEAD_BYTES and not data.removeprefix(_BYTE_ORDER_MARKS[0]).lstrip(_BLANK)[2:]:
+            if len(data) < _HEAD_BYTES and not data.removeprefix(BYTE_ORDER_MARKS[0]).lstrip(BLANK)[2:]:
                 self._head = data
                 return
-            self._reader = _reader_of(data, self._listed)
+            self._reader = reader_of(data, self._listed)
         self._reader.feed(data)
 
     def end(self) -> None:
         """Say that this was all."""
         if self._reader is None:
-            self._reader = _reader_of(self._head, self._listed)
+            self._reader = reader_of(self._head, self._listed)
             self._reader.feed(self._head)
         self._reader.end()
-
-
-def _reader_of(head: bytes, listed: bytearray) -> _Reader:
-    is_utf_16 = head.startswith(_BYTE_ORDER_MARKS[1:])
-    is_xml = is_utf_16 or head.removeprefix(_BYTE_ORDER_MARKS[0]).lstrip(_BLANK).startswith(b"<")
-    if is_xml:
-        return _XmlReader(listed)
-    return _RobotsReader(listed) if _ROBOTS.match(head) else _TextReader(listed)
-
-
-class _TextReader:
-    """Reads one address per line."""
-
-    is_index = False
-
-    def __init__(self, listed: bytearray) -> None:
-        self._listed = listed
-        self._rest = b""
-
-    def feed(self, data: bytes) -> None:
-        *whole, self._rest = (self._rest + data).split(b"\n")
-        for line in whole:
-            self._take(line)
-        if len(self._rest) > _TOKEN_BYTES_MAX:
-            raise BadSitemap(f"a line is longer than {_TOKEN_BYTES_MAX:,} bytes")
-
-    def end(self) -> None:
-        self._take(self._rest)
-        if not self._listed:
-            raise BadSitemap("it is empty")
-
-    def _take(self, line: bytes) -> None:
-        text = line.decode("utf-8-sig", "replace").strip()
-        if not text:
-            return
-        if not self._listed and not text.lower().startswith(("http://", "https://")):
-            raise BadSitemap("neither XML nor a list of addresses")
-        _put(text, self._listed)
-
-
-class _RobotsReader:
-    """Reads the `Sitemap` lines of a robots.txt."""
-
-    is_index = True
-
-    def __init__(self, listed: bytearray) -> None:
-        self._listed = listed
-        self._text = bytearray()
-
-    def feed(self, data: bytes) -> None:
-        self._text += data[: ROBOTS_BYTES_MAX - len(self._text)]
-
-    def end(self) -> None:
-        for url in RobotsFile(bytes(self._text), token=PRODUCT).sitemaps:
-            _put(url, self._listed)
-        if not self._listed:
-            raise BadSitemap("neither XML nor a list of addresses, nor a robots.txt that names a sitemap")
-
-
-class _XmlReader:
-    """Reads XML, without entities of its own."""
-
-    def __init__(self, listed: bytearray) -> None:
-        _, self._defused = _extra()
-        self._locations = _Locations(listed)
-        self._parser = self._defused.DefusedXMLParser(target=self._locations)
-
-    @property
-    def is_index(self) -> bool:
-        return self._locations.is_index
-
-    def feed(self, data: bytes) -> None:
-        try:
-            self._parser.feed(data)
-        except self._defused.ParseError as error:
-            raise BadSitemap(f"its XML is wrong ({error})") from error
-        except (ValueError, LookupError) as error:
-            raise BadSitemap("its XML declares entities, or has an unknown encoding") from error
-        self._locations.fed(len(data))
-
-    def end(self) -> None:
-        try:
-            self._parser.close()
-        except self._defused.ParseError as error:
-            raise BadSitemap(f"its XML breaks off ({error})") from error
-
-
-class _Locations:
-    """What the XML parser calls: finds each `loc` of an entry, not those of its pictures and films."""
-
-    def __init__(self, listed: bytearray) -> None:
-        self.is_index = False
-        self._listed = listed
-        self._depth = 0
-        self._loc = ""
-        self._text: list[str] | None = None
-        self._quiet_bytes = 0
-
-    def fed(self, size: int) -> None:
-        """Check that the parser does not sit on something huge."""
-        self._quiet_bytes += size
-        if self._quiet_bytes > _TOKEN_BYTES_MAX:
-            raise BadSitemap(f"a tag or comment is longer than {_TOKEN_BYTES_MAX:,} bytes")
-
-    def start(self, tag: str, attributes: dict[str, str]) -> None:  # noqa: ARG002 - the parser's call
-        self._quiet_bytes = 0
-        self._depth += 1
-        if self._depth == 1:
-            space, _, name = tag.rpartition("}")
-            if name not in {"urlset", "sitemapindex"}:
-                raise BadSitemap(f"its root is <{name[:40]}>; a sitemap's is <urlset> or <sitemapindex>")
-            self.is_index = name == "sitemapindex"
-            self._loc = f"{space}}}loc" if space else "loc"
-        elif self._depth > _DEPTH_MAX:
-            raise BadSitemap(f"more than {_DEPTH_MAX} tags inside each other")
-        self._text = [] if self._depth == 3 and tag == self._loc else None
-
-    def end(self, tag: str) -> None:  # noqa: ARG002 - the parser's call
-        self._quiet_bytes = 0
-        self._depth -= 1
-        if self._text is not None:
-            _put("".join(self._text).strip().replace("\n", "").replace("\r", ""), self._listed)
-            self._text = None
-
-    def data(self, text: str) -> None:
-        self._quiet_bytes = 0
-        if self._text is not None:
-            self._text.append(text)
-
-    def comment(self, text: str) -> None:  # noqa: ARG002 - the parser's call
-        self._quiet_bytes = 0
-
-    def pi(self, name: str, text: str) -> None:  # noqa: ARG002 - the parser's call
-        self._quiet_bytes = 0
-
-    def close(self) -> None:
-        """End, as a target must be able to."""
-
-
-def _put(text: str, listed: bytearray) -> None:
-    if text:
-        listed += text.encode("utf-8", "replace") + b"\n"
-
-
-@cache
-def _extra() -> tuple[ModuleType, ModuleType]:
-    """Return httpx and defusedxml's ElementTree.
-
-    Raises:
-        ConfigError: they are not installed.
-    """
-    try:
-        import defusedxml.ElementTree  # noqa: PLC0415 - an extra
-        import httpx  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise ConfigError("sitemaps need an extra: pip install 'browsercrawl[sitemap]'") from error
-    return httpx, defusedxml.ElementTree

@@ -3,10 +3,12 @@
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from browsercrawl.crawler.inputs.sitemap import BadSitemap, Sitemap, SitemapClient
+from browsercrawl.crawler.inputs.readers import BadSitemap
+from browsercrawl.crawler.inputs.sitemap import Sitemap, SitemapClient
 from browsercrawl.dispatcher.feed import BATCH
 from browsercrawl.errors import InputError
 from browsercrawl.urls import shown
@@ -34,6 +36,18 @@ class SitemapPlace(BaseModel):
     entry: int = 0
 
 
+class Root(NamedTuple):
+    """Where a walk begins.
+
+    Attributes:
+        url: of a sitemap, or an index of them.
+        near: it is the robots.txt of these seeds, which need not be there; empty: the user named it.
+    """
+
+    url: str
+    near: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """Some entries of one sitemap.
@@ -52,7 +66,7 @@ class Found:
 
 
 async def walk_sitemaps(
-    sitemaps: Sequence[str], client: SitemapClient, *, place: SitemapPlace | None
+    roots: Sequence[Root], client: SitemapClient, *, place: SitemapPlace | None
 ) -> AsyncGenerator[Found, None]:
     """Yield what sitemaps list, at most 50 entries at once; one that cannot be had is an error among them.
 
@@ -60,19 +74,19 @@ async def walk_sitemaps(
     more, the whole index is read again: nothing new is missed, and what is known is known to the frontier.
 
     Args:
-        sitemaps: addresses of sitemaps or indexes.
+        roots: where to begin, one after the other.
         client: ready to fetch.
         place: where to go on; None: at the beginning.
     """
-    for number in range(place.number if place else 0, len(sitemaps)):
+    for number in range(place.number if place else 0, len(roots)):
         known = place if place is not None and place.number == number else None
-        walk = _Walk(number, sitemaps[number], known=known)
+        walk = _Walk(number, roots[number].url, known=known)
         while (chain := walk.next()) is not None:
             if isinstance(chain, Found):
                 yield chain
                 continue
             try:
-                sitemap = await client.fetch(chain[-1])
+                sitemap = await client.fetch(chain[-1], is_robots=len(chain) == 1 and bool(roots[number].near))
             except BadSitemap as error:
                 yield walk.failed(chain, str(error))
                 continue

@@ -113,7 +113,9 @@ def store(ledger: Ledger, requests: Sequence[Newcomer], *, again: bool = False) 
     return verdicts
 
 
-def refuse(ledger: Ledger, refusals: Sequence[Refusal], *, mark: str | None) -> list[bool]:
+def refuse(
+    ledger: Ledger, refusals: Sequence[Refusal], *, mark: str | None, counts: Mapping[str, int] | None = None
+) -> list[bool]:
     """See `Frontier.refuse`."""
     known = _known(ledger, [bytes.fromhex(refusal.id) for refusal in refusals])
     recorded: list[bool] = []
@@ -124,6 +126,7 @@ def refuse(ledger: Ledger, refusals: Sequence[Refusal], *, mark: str | None) -> 
             known.add(key)
             ledger.database.execute("INSERT INTO known VALUES (?)", (key,))
             record(ledger, refusal.record)
+    ledger.totals.update(counts or {})
     if mark is not None:
         note(ledger, {"input": mark})
     return recorded

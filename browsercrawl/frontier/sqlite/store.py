@@ -110,9 +110,11 @@ class SqliteFrontier:
         batch = intake.newcomers(requests, self._thread.terms.slot_of)
         return await self._thread.submit(lambda ledger: intake.store(ledger, batch, again=again))
 
-    async def refuse(self, refusals: Sequence[Refusal], *, mark: str | None = None) -> list[bool]:
+    async def refuse(
+        self, refusals: Sequence[Refusal], *, mark: str | None = None, counts: Mapping[str, int] | None = None
+    ) -> list[bool]:
         """See `Frontier.refuse`."""
-        return await self._thread.submit(lambda ledger: intake.refuse(ledger, refusals, mark=mark))
+        return await self._thread.submit(lambda ledger: intake.refuse(ledger, refusals, mark=mark, counts=counts))
 
     async def claim(self, *, owner: str, limit: int, lease_s: float, warm: Collection[str] = ()) -> list[Claim]:
         """See `Frontier.claim`."""

@@ -16,6 +16,7 @@ from browsercrawl.errors import (
     PageClosed,
     SelectorMissing,
 )
+from browsercrawl.ports import Presence
 from browsercrawl.request import WaitUntil
 from browsercrawl.testing import DemoSite
 
@@ -158,6 +159,37 @@ async def test_snapshot_takes_what_is_asked_and_survives_hostile_names(site: "Si
     assert "one" in seen.text
     bare = await tab.page.snapshot((), limit_s=5)
     assert (bare.html, bare.text, bare.links) == (None, None, ())
+
+
+@pytest.mark.parametrize(
+    "breaking",
+    [
+        "delete Array.prototype[Symbol.iterator]",
+        "Array.prototype[Symbol.iterator] = function* () {}",
+        "Map = Set = function () { throw new Error('not here') }",
+        "String.prototype.toWellFormed = () => ''",
+        "String.prototype.toWellFormed = () => 5",
+        "String.prototype.toWellFormed = () => 'anything'",
+        "Object.getOwnPropertyDescriptor = () => undefined",
+        "JSON.stringify = () => 'x'; Object.entries = () => 7; Document.prototype.querySelector = null",
+    ],
+)
+async def test_looks_survive_a_page_that_breaks_the_language(site: "Site", tab: "Tab", breaking: str) -> None:
+    """Snapshot, glance and storage tell the truth of a page whose scripts have replaced what scripts rely on."""
+    page = f"<title>T</title><body>words <a href='/a'>one</a><script>localStorage.kept = 'yes'; {breaking}</script>"
+    await tab.load(site.url("/broken", page))
+    seen = await tab.page.snapshot({"html", "text", "links"}, limit_s=5)
+    assert (seen.url, seen.title, seen.links) == (site.url("/broken"), "T", (site.url("/a"),))
+    assert seen.html is not None
+    assert "words <a" in seen.html
+    assert seen.text == "words one"
+    glance = await tab.page.glance(["a", "b"], limit_s=5)
+    assert (glance.title, glance.found) == ("T", (Presence.PRESENT, Presence.ABSENT))
+    stored = await tab.page.local_storage(limit_s=5)
+    assert stored is not None
+    assert stored.items == {"kept": "yes"}
+    with pytest.raises(SelectorMissing, match="valid selector"):
+        await tab.page.glance(["a["], limit_s=5)
 
 
 async def test_snapshot_lone_surrogate_can_be_written(site: "Site", tab: "Tab") -> None:

@@ -123,13 +123,17 @@ async def test_crawl_guarded_refuses_another_port_of_this_machine() -> None:
 async def test_crawl_result_tells_bytes_and_refused_connections(guard: str) -> None:
     """What a page transferred, and what was refused to it, stands in its result; without a guard nobody counts."""
     beside = Server(lambda exchange: exchange.respond("secret"))
-    picture = random.Random(1).randbytes(300_000)
+    style = f"/*{random.Random(1).randbytes(150_000).hex()}*/"
 
     def answer(exchange: Exchange) -> None:
-        if exchange.path == "/picture":
-            exchange.respond(picture, content_type="image/png")
+        if exchange.path == "/style":
+            exchange.respond(style, content_type="text/css")
         else:
-            more = "<img src=/picture>" if exchange.path == "/large" else f"<img src='http://127.0.0.1:{beside.port}/'>"
+            more = (
+                "<link rel=stylesheet href=/style>"
+                if exchange.path == "/large"
+                else f"<img src='http://127.0.0.1:{beside.port}/'>"
+            )
             exchange.respond(f"<!doctype html><title>here</title><link rel=icon href=data:,>{more}")
 
     server = Server(answer)

@@ -10,10 +10,10 @@ from contextlib import aclosing
 
 import pytest
 
-from browsercrawl.config import BrowserConfig
-from browsercrawl.crawler.inputs import JobSeeds, sitemap
+from browsercrawl.config import BrowserConfig, CrawlerConfig
+from browsercrawl.crawler.inputs import JobSeeds, readers, sitemap
 from browsercrawl.crawler.inputs.sitemap import SITEMAP_BYTES_MAX, SitemapClient
-from browsercrawl.crawler.inputs.walk import Found, SitemapPlace, walk_sitemaps
+from browsercrawl.crawler.inputs.walk import Found, Root, SitemapPlace, walk_sitemaps
 from browsercrawl.dispatcher.feed import Batch, Seed
 from browsercrawl.errors import ConfigError, InputError
 from browsercrawl.testing.server import Exchange, Server
@@ -77,7 +77,7 @@ def _pages(name: str, count: int) -> list[str]:
 
 async def _found(sitemaps: Sequence[str], place: SitemapPlace | None = None) -> list[Found]:
     client = SitemapClient(limit_s=3.0, silence_s=1.0, pauses_s=(0.0,))
-    async with client, aclosing(walk_sitemaps(sitemaps, client, place=place)) as found:
+    async with aclosing(walk_sitemaps([Root(url) for url in sitemaps], client, place=place)) as found:
         return [each async for each in found]
 
 
@@ -101,7 +101,9 @@ async def test_batches_sitemap_gives_a_seed_for_each_loc(site: _Site) -> None:
     """Addresses come in order, 50 at once, behind the list; a bad one is an error with the place where it stands."""
     pages = _pages("p", 120)
     url = site.put("/sitemap.xml", _urlset([*pages[:60], "javascript:alert(1)", *pages[60:]]))
-    seeds = JobSeeds(urls=["https://first.example/"], sitemaps=[url], browser=BrowserConfig(user_agent="me/1"))
+    seeds = JobSeeds(
+        urls=["https://first.example/"], sitemaps=[url], config=CrawlerConfig(browser=BrowserConfig(user_agent="me/1"))
+    )
     batches = await _batches(seeds)
     assert [len(batch.seeds) for batch in batches] == [1, 50, 50, 21]
     found = _seeds(batches)
@@ -341,7 +343,7 @@ async def test_walk_sitemaps_addresses_that_are_none_are_errors(site: _Site) -> 
 def test_job_seeds_sitemap_without_the_extra_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without httpx, a job with sitemaps fails before anything starts, and any other does not."""
     monkeypatch.setitem(sys.modules, "httpx", None)
-    monkeypatch.setattr(sitemap, "_extra", sitemap._extra.__wrapped__)
+    monkeypatch.setattr(sitemap, "extra", readers.extra.__wrapped__)
     JobSeeds(urls=["https://a.example/"])
     with pytest.raises(ConfigError, match=re.escape("pip install 'browsercrawl[sitemap]'")):
         JobSeeds(sitemaps=["https://a.example/sitemap.xml"])
@@ -358,8 +360,8 @@ async def test_batches_sitemap_goes_through_the_proxy() -> None:
         writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as proxy:
-        config = BrowserConfig(proxy=f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
-        seeds = JobSeeds(sitemaps=["http://elsewhere.test/sitemap.xml"], browser=config)
+        browser = BrowserConfig(proxy=f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+        seeds = JobSeeds(sitemaps=["http://elsewhere.test/sitemap.xml"], config=CrawlerConfig(browser=browser))
         assert _seeds(await _batches(seeds)) == _PLAIN
     assert asked[0].startswith(b"GET http://elsewhere.test/sitemap.xml ")
 
@@ -369,5 +371,5 @@ async def test_sitemap_of_a_robots_file_is_an_index(site: _Site) -> None:
     pages = _pages("robots", 3)
     site.put("/map.xml", _urlset(pages))
     named = site.put("/robots.txt", f"User-agent: *\nDisallow: /x\nSitemap: {site.url('/map.xml')}\n")
-    async with SitemapClient() as client, aclosing(walk_sitemaps([named], client, place=None)) as found:
+    async with aclosing(walk_sitemaps([Root(named)], SitemapClient(), place=None)) as found:
         assert [entry for some in [each async for each in found] for entry in some.entries] == pages

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from browsercrawl.config import LinksConfig
 from browsercrawl.config.job import JobFile
 from browsercrawl.config.sessions import is_like
-from browsercrawl.crawler.inputs.sitemap import BadSitemap, _Document, _through, _Unpacker
+from browsercrawl.crawler.inputs.readers import BadSitemap
+from browsercrawl.crawler.inputs.sitemap import _Document, _through, _Unpacker
 from browsercrawl.dispatcher.links import LinkFollower
 from browsercrawl.errors import ConfigError, InvalidURL
 from browsercrawl.politeness import retry_after_s

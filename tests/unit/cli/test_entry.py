@@ -33,6 +33,7 @@ from browsercrawl.errors import BrowserNotFound, ConfigError, LaunchFailed, Netw
         (["crawl", "https://a.example/", "--max-disk", "0"], "--max-disk: must be at least 1 B, not 0 B"),
         (["crawl", "https://a.example/", "--save", "pdfs"], "--save: 'pdfs' is not one of html, text, markdown"),
         (["crawl", "--sitemap", "here"], "--sitemap: not a URL: 'here'"),
+        (["crawl", "--sitemap", "robots"], "robots stands for the robots.txt of the hosts of urls: give some"),
         (["crawl", "https://a.example/", "--retries", "101", "--delay", "25h"], "--delay: must be at most 86,400 s"),
         (["run"], "give one job file: browsercrawl run JOB.yaml"),
         (["run", "missing.yaml"], "missing.yaml: No such file or directory"),

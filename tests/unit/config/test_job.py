@@ -146,6 +146,13 @@ seeds:
     assert (job.seeds.file, job.seeds.sitemap) == ("urls.txt", ("http://a.test/sitemap.xml",))
 
 
+def test_job_sitemaps_of_robots_stand_beside_addresses() -> None:
+    """The word is handed on as it stands, alone or in a list."""
+    for sitemap, wanted in (("robots", ("robots",)), ("[robots, http://a.test/s]", ("robots", "http://a.test/s"))):
+        job = _file("", seeds=f"seeds: {{urls: [http://a.test/], sitemap: {sitemap}}}").resolve({})
+        assert job.seeds.sitemap == wanted
+
+
 # --- YAML ------------------------------------------------------------------------------------------------------------
 
 
@@ -212,6 +219,7 @@ def test_job_wrong_line_is_told_with_file_line_and_field(line: str, told: str) -
         ("seeds: {urls: []}\n", "shop.yaml, line 1, seeds: nothing to crawl: give urls, file or sitemap"),
         ("seeds:\n  urls:\n  - {url: x, sesion: y}\n", "shop.yaml, line 3, seeds.urls[1]: sesion: there is no such"),
         ("seeds: {sitemap: here}\n", "shop.yaml, line 1, seeds.sitemap: not a URL: 'here'"),
+        ("seeds: {file: x, sitemap: robots}\n", "shop.yaml, line 1, seeds: sitemap: robots stands for"),
         ("[" * 5000, "shop.yaml: is nested too deeply"),
     ],
 )  # fmt: skip

@@ -107,6 +107,15 @@ def test_config_proxy_that_is_none_is_refused(url: str) -> None:
     assert "hunter2" not in raised.value.message
 
 
+@pytest.mark.parametrize("where", [{"browser": {"proxy": "socks5://p:1"}}, {"sessions": {"proxies": ["socks5://p:1"]}}])
+def test_config_robots_through_socks_needs_the_guards_way(where: dict[str, Any]) -> None:
+    """Only the guard speaks SOCKS: while it is off, robots.txt could not be asked, and that is refused at once."""
+    CrawlerConfig.load({"host": {"robots": True}, **where})
+    CrawlerConfig.load({"network": {"guard": "off"}, **where})
+    with pytest.raises(ConfigError, match=r"while network\.guard is off, robots\.txt cannot"):
+        CrawlerConfig.load({"host": {"robots": True}, "network": {"guard": "off"}, **where})
+
+
 def test_config_error_shows_no_value() -> None:
     """A password in a wrong place does not get into the message."""
     with pytest.raises(ConfigError) as raised:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from browsercrawl.config import BrowserConfig
+from browsercrawl.config import CrawlerConfig
 from browsercrawl.crawler.inputs import JobSeeds, Pipe
 from browsercrawl.dispatcher.feed import Batch, DurableSeeds, Seed
 from browsercrawl.errors import ConfigError, InputChanged, InputError, RunDamaged
@@ -168,8 +168,9 @@ def test_job_seeds_impossible_input_is_refused_at_once(tmp_path: Path) -> None:
     """A pipe without a directory, and sitemaps through a proxy that cannot serve them, fail before anything starts."""
     with pytest.raises(ValueError, match="needs a run directory"):
         JobSeeds(file=Pipe("standard input", 0))
-    with pytest.raises(ConfigError, match="socks5"):
-        JobSeeds(sitemaps=["http://a.test/"], browser=BrowserConfig(proxy="socks5://127.0.0.1:1"))
+    bare = CrawlerConfig.load({"browser": {"proxy": "socks5://127.0.0.1:1"}, "network": {"guard": "off"}})
+    with pytest.raises(ConfigError, match=r"network\.guard is off, .* socks5"):
+        JobSeeds(sitemaps=["http://a.test/"], config=bare)
 
 
 # --- going on from a mark --------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """A crawl that asks robots.txt: a real server gives it, a fake browser loads the pages."""
 
 import asyncio
+import resource
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 
 from browsercrawl import Crawler, CrawlerConfig, Outcome, Result
 from browsercrawl.errors import ErrorKind
+from browsercrawl.events import Event, HostDeferred, HostGivenUp, VisitFailed
 from browsercrawl.testing.fake_browser import FakeLauncher, FakePageScript, Sites
 from browsercrawl.testing.proxy import ForwardProxy
 from browsercrawl.testing.server import Exchange, Server
+from tests.socks import socks_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,6 +199,47 @@ async def test_crawl_robots_through_a_proxy_that_fails_is_asked_no_other_way(
     results, _, _ = await crawled(None, [f"{site.root}/{number}" for number in range(20)], nothing_left, **dead)
     assert {result.error.kind for result in results if result.error} == {ErrorKind.ROBOTS_UNAVAILABLE}
     assert site.asked == []
+
+
+async def test_crawl_robots_is_asked_through_a_socks_proxy(
+    site: Site, nothing_left: "Callable[[FakeLauncher], None]"
+) -> None:
+    """It is the guard's way that speaks SOCKS; what the file forbids is not visited, and nobody is asked past it."""
+    seeds = [f"{site.root}/a", f"{site.root}/private"]
+    async with socks_proxy() as proxy:
+        results, _, skips = await crawled(None, seeds, nothing_left, browser={"proxy": proxy.url})
+    assert len(results) == 2
+    assert skips == {"robots": 1}
+    assert site.asked == ["/robots.txt"]
+    assert proxy.asked == [site.root.removeprefix("http://")]
+
+
+async def test_crawl_robots_without_a_free_port_is_not_held_against_the_host(
+    site: Site, nothing_left: "Callable[[FakeLauncher], None]"
+) -> None:
+    """No way can be opened: the attempt ends as `robots_unavailable`; the host is not deferred, but served later."""
+    told: list[Event] = []
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def listen(event: Event) -> None:
+        told.append(event)
+        if isinstance(event, VisitFailed):
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    config = CrawlerConfig.load({"host": {"robots": True}, "retry": {"retries": 1, "backoff_s": 0.01}})
+    launcher = FakeLauncher(None)
+    async with Crawler(config, launch=launcher, on_event=listen) as crawler:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+        try:
+            results = [result async for result in crawler.stream([f"{site.root}/a"])]
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    nothing_left(launcher)
+    (failed,) = [event for event in told if isinstance(event, VisitFailed)]
+    assert failed.kind == ErrorKind.ROBOTS_UNAVAILABLE
+    assert "no way into the network" in failed.message
+    assert [(result.outcome, result.attempts) for result in results] == [(Outcome.SUCCEEDED, 2)]
+    assert not [event for event in told if isinstance(event, HostDeferred | HostGivenUp)]
 
 
 async def test_crawl_hosts_of_a_domain_do_not_wait_for_each_others_robots(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from browsercrawl.config import LinksConfig
-from browsercrawl.dispatcher.feed import BATCH, Batch, batches, request_of
+from browsercrawl.dispatcher.feed import BATCH, Batch, Network, batches, request_of
 from browsercrawl.errors import InvalidURL
 from browsercrawl.request import Request
 
@@ -40,15 +40,15 @@ async def test_batches_of_a_resumed_iterable_begin_anew_and_say_so() -> None:
 
 async def test_batches_of_durable_seeds_are_theirs() -> None:
     """Input that knows its place is asked to go on from its mark, and cuts itself."""
-    given: list[str | None] = []
+    given: list[tuple[str | None, Network | None]] = []
 
     class File:
-        async def batches(self, mark: str | None) -> AsyncIterator[Batch]:
-            given.append(mark)
+        async def batches(self, mark: str | None, *, network: Network | None = None) -> AsyncIterator[Batch]:
+            given.append((mark, network))
             yield Batch(seeds=["a", "b"], mark="byte 4")
 
     assert [batch async for batch in batches(File(), "byte 2")] == [Batch(seeds=["a", "b"], mark="byte 4")]
-    assert given == ["byte 2"]
+    assert given == [("byte 2", None)]
 
 
 def test_request_of_takes_urls_and_requests() -> None:

@@ -313,6 +313,15 @@ async def test_frontier_full_refuses_what_is_new_and_counts_what_is_known(clock:
     )
 
 
+async def test_frontier_refuse_counts_what_has_no_result(clock: VirtualClock, make: Make) -> None:
+    """What is counted besides the refusals is in the totals, together with the mark."""
+    frontier = await make()
+    assert await frontier.refuse([], mark="7", counts={"link.excluded": 2}) == []
+    assert await frontier.refuse([], counts={"link.excluded": 3, "link.guard": 1}) == []
+    assert await frontier.totals() == {"link.excluded": 5, "link.guard": 1}
+    assert (await frontier.notes())["input"] == "7"
+
+
 async def test_frontier_when_the_rules_cannot_be_had_stores_and_finishes_nothing(
     clock: VirtualClock, make: Make
 ) -> None:

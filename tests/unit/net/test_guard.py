@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import resource
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -307,6 +308,19 @@ async def test_gate_machine_without_descriptors_blames_no_host() -> None:
     ledger.fail("site.test", 80, error=OSError(errno.EHOSTUNREACH, "No route to host"))
     codes = [note.code for note in ledger.since(0.0)]
     assert codes == ["ERR_INSUFFICIENT_RESOURCES", "ERR_ADDRESS_UNREACHABLE"]
+
+
+@pytest.mark.parametrize("proxy", [None, "http://127.0.0.1:1", "socks5://127.0.0.1:1"])
+async def test_open_without_a_free_port_says_so(make: Make, proxy: str | None) -> None:
+    """When the machine has no socket left, that is what the error says."""
+    world = make(guard="on")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            await world.way(proxy)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.parametrize("login", ["", "me:p%40ss@"])

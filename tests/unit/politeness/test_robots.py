@@ -217,12 +217,6 @@ async def test_robots_of_many_sites_keep_step_with_visits(world: World) -> None:
     assert world.asked.total() == 2_000
 
 
-async def test_robots_sitemaps_are_told(world: World) -> None:
-    """Callers get what the `Sitemap` lines name."""
-    world.answer = Answer(body=b"Sitemap: http://site.test/map.xml")
-    assert await world.robots.sitemaps(URL, limit_s=1) == ("http://site.test/map.xml",)
-
-
 async def test_robots_closed_while_asking_leaves_nothing(world: World) -> None:
     """What is under way ends with it."""
     world.answer.wait_s = inf

@@ -52,12 +52,13 @@ async def test_worn_browser_is_replaced_before_it_is_closed(world: "World") -> N
 
 
 async def test_worn_browser_whose_successor_does_not_start_goes_on(world: "World") -> None:
-    """A launch that fails costs nothing: the worn browser serves until another try, a minute later, works."""
+    """A launch that fails costs nothing, and is told: the worn browser serves until another, a minute later, works."""
     pool = world.pool(recycle={"browser_visits_max": 1})
     await serve(world, "a")
     world.launcher.fail_next = 1
     await world.clock.advance(30)
     assert world.launcher.browsers_open == 1
+    assert len(world.named("browser.launch_failed")) == 1
     await serve(world, "a")
     assert pool.statistics().generation == 1
     await world.clock.advance(60)
