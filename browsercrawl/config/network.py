@@ -36,7 +36,7 @@ def host_entry(text: str) -> str:
         # `010.0.0.1` is 8.0.0.1 to a browser, and perhaps another address to whoever wrote it.
         is_odd = name.rpartition(".")[2].isdigit() and name != entry
     except ValueError:
-        is_odd = True
+        name, is_odd = "", True
     if is_odd:
         raise ValueError(
             f"{entry!r} is no host; give a name, *.domain, an address, a network such as 10.0.0.0/8, or private"

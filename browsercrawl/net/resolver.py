@@ -39,7 +39,7 @@ class Resolver:
 
     def __init__(self) -> None:
         self._looking: dict[str, _LookUp] = {}
-        self._threads: set[Thread] = set()
+        self._running: set[_LookUp] = set()
         self._kept: OrderedDict[str, tuple[float, list[IP]]] = OrderedDict()
 
     async def addresses(self, name: str) -> list[IP]:
@@ -76,11 +76,10 @@ class Resolver:
 
     def _start(self) -> None:
         """Begin with what waits, as long as there are threads."""
-        self._threads = {
-            thread for thread in self._threads if thread.is_alive()
-        }  # those of closed event loops end here
+        # Those of closed event loops cannot tell that they have ended: nobody would begin with what waits for them.
+        self._running = {each for each in self._running if not each.found.get_loop().is_closed()}
         for look_up in self._looking.values():
-            if len(self._threads) >= _THREADS_MAX:
+            if len(self._running) >= _THREADS_MAX:
                 return
             if look_up.thread is None:
                 look_up.thread = Thread(target=self._look_up, args=(look_up,), name="resolver", daemon=True)
@@ -89,7 +88,7 @@ class Resolver:
                 except RuntimeError:  # the system has no more: it waits for one of those that are going on
                     look_up.thread = None
                     return
-                self._threads.add(look_up.thread)
+                self._running.add(look_up)
 
     def _look_up(self, look_up: _LookUp) -> None:
         found: list[IP] | OSError
@@ -107,8 +106,7 @@ class Resolver:
             return
 
     def _found(self, look_up: _LookUp, found: list[IP] | OSError) -> None:
-        assert look_up.thread is not None, "it was looked up in one"
-        self._threads.discard(look_up.thread)
+        self._running.discard(look_up)
         self._forget(look_up)
         self._settle(look_up, found)
         if not isinstance(found, OSError):
