@@ -51,11 +51,7 @@ _EXIT_CODE = re.compile(r"exitCode=\w+, signal=\w+")
 
 
 class PlaywrightBrowser:
-    """A browser process with a driver of its own; see `ports.BrowserPort`.
-
-    Attributes:
-        guarded: its contexts' proxies are our own, and refuse what is blocked.
-    """
+    """A browser process with a driver of its own; see `ports.BrowserPort`."""
 
     def __init__(self, driver: Driver, raw: Browser, *, config: BrowserConfig, facts: BrowserFacts) -> None:
         self._driver = driver
@@ -72,7 +68,6 @@ class PlaywrightBrowser:
         self._downloads: DownloadLimit | None = None
         self._auditor: Auditor | None = None
         self._user_agent = config.user_agent
-        self.guarded = False
         raw.on("disconnected", self._on_disconnected)
         self._watches = [
             ExitWatch(pid, partial(self._set_lost, f"the {who} process died"))
@@ -142,7 +137,7 @@ class PlaywrightBrowser:
             chosen.setdefault("user_agent", self._user_agent)
         self._opening += 1
         try:
-            if chosen.get("proxy") and not self.guarded:
+            if chosen.get("proxy") and not options.relayed:
                 await self._blocking.behind_proxy(limit_s=limit_s)
             raw = await self._driver.calls.run(self._raw.new_context(**chosen), limit_s=limit_s)
         except (TimeoutError, PlaywrightTimeout) as error:
@@ -238,13 +233,11 @@ def launcher(
         config: which browser, and how.
         emit: takes `SandboxUnavailable`.
         memory_bytes: what may be used here, if that is less than the machine has.
-        guarded: contexts may get a proxy of their own, which refuses what is blocked.
+        guarded: contexts may get a proxy of their own.
     """
 
     async def launch() -> BrowserPort:
-        browser = await _launch(config, emit, memory_bytes=memory_bytes, guarded=guarded)
-        browser.guarded = guarded
-        return browser
+        return await _launch(config, emit, memory_bytes=memory_bytes, guarded=guarded)
 
     return launch
 

@@ -350,6 +350,7 @@ class Crawler:
                 base=base,
                 start_relay=self._guard.open,
                 is_guarded=lambda: self._guard.is_on,
+                blocks=self._guard.blocks,
                 code=self._session_code,
                 proxy=self._proxy,
             )
@@ -378,7 +379,7 @@ class Crawler:
     def _playwright(self) -> LaunchBrowser:
         from browsercrawl.browser import launcher  # noqa: PLC0415 - `import browsercrawl` must not import Playwright
 
-        guarded = self.config.network.guard != "off"
+        guarded = self.config.network.guard != "off" or self._guard.blocks
         memory_bytes = self.pressure().memory_limit_bytes
         return launcher(self.config.browser, self._emit, memory_bytes=memory_bytes, guarded=guarded)
 

@@ -218,9 +218,10 @@ class Dispatcher:
                 self._refuse(refused, seed, error)
         self._parked = 0  # whatever becomes of these, it is told anew what is left
         await self._attempts.guarding.trust(requests)
-        for request in [each for each in requests if self._attempts.guarding.refuses(each)]:
-            requests.remove(request)
-            self._skip(refused, request, SkipReason.GUARD)
+        for request in tuple(requests):
+            if (reason := self._attempts.guarding.refuses(request)) is not None:
+                requests.remove(request)
+                self._skip(refused, request, reason)
         verdicts = await self._w.frontier.schedule(requests, again=batch.again)
         self._attempts.announce(requests, verdicts)
         self.wake()

@@ -57,11 +57,13 @@ class Network:
 
     Attributes:
         is_guarded: every context needs a relay from now on.
+        blocks: every one needs one in any case, for hosts are blocked: behind a proxy nothing else stops a WebSocket.
     """
 
     proxies: ProxyRotation
     start_relay: StartRelay
     is_guarded: Callable[[], bool] = lambda: False
+    blocks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,9 +328,10 @@ class Keeper:
         """Return options with what a context is to use as its proxy: that itself, a relay to it, or one to no other."""
         is_guarded = self._network.is_guarded()
         extra = dict(options.extra)
-        if proxy is None and is_guarded and (given := extra.get("proxy")) is not None:
+        needs_relay = is_guarded or self._network.blocks
+        if proxy is None and needs_relay and (given := extra.get("proxy")) is not None:
             proxy = _with_credentials(given)
-        if not is_guarded and (proxy is None or "@" not in proxy):
+        if not needs_relay and (proxy is None or "@" not in proxy):
             return options if proxy is None else replace(options, extra={**extra, "proxy": {"server": proxy}})
         try:
             relay = await self._network.start_relay(proxy)
@@ -336,7 +339,8 @@ class Keeper:
             raise ProxyFailed(f"the proxy of session {session!r} cannot be used: {error}") from None
         self._relays[relay.url] = _Started(relay, proxy, is_guarded)
         # Without it loopback and link-local go by no proxy. Playwright adds it, unless its environment says otherwise.
-        return replace(options, extra={**extra, "proxy": {"server": relay.url, "bypass": "<-loopback>"}})
+        chosen = {**extra, "proxy": {"server": relay.url, "bypass": "<-loopback>"}}
+        return replace(options, extra=chosen, relayed=True)
 
 
 _PROXY_CODES = frozenset(

@@ -40,6 +40,7 @@ class SessionsParts:
         start_relay: for proxies that want a user name and password.
         code, proxy: the user's own functions.
         is_guarded: every context needs a relay, the network guard being on.
+        blocks: every one needs one in any case, for hosts are blocked.
     """
 
     config: SessionsConfig
@@ -49,6 +50,7 @@ class SessionsParts:
     code: SessionCode = field(default_factory=SessionCode)
     proxy: ProxyFunction | None = None
     is_guarded: Callable[[], bool] = lambda: False
+    blocks: bool = False
 
 
 class Sessions:
@@ -76,7 +78,12 @@ class Sessions:
             self.roster,
             vault=StateVault(config.state_dir or parts.directory, key=key),
             base=parts.base,
-            network=Network(proxies=self._proxies, start_relay=parts.start_relay, is_guarded=parts.is_guarded),
+            network=Network(
+                proxies=self._proxies,
+                start_relay=parts.start_relay,
+                is_guarded=parts.is_guarded,
+                blocks=parts.blocks,
+            ),
             clock=clock,
             emit=emit,
         )
