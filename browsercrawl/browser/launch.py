@@ -21,6 +21,7 @@ from browsercrawl.browser.discovery import BrowserBinary, find_browser
 from browsercrawl.browser.download_limit import DownloadLimit
 from browsercrawl.browser.driver import Driver, refuse_unsupported
 from browsercrawl.browser.force import Kills
+from browsercrawl.browser.pdf_files import PdfFiles
 from browsercrawl.browser.processes import ExitWatch, raise_file_limit
 from browsercrawl.browser.renderers import Renderers
 from browsercrawl.browser.switches import CommandLine, command_line
@@ -63,6 +64,7 @@ class PlaywrightBrowser:
         self._ending: asyncio.Task[bool] | None = None
         self._contexts: set[PlaywrightContext] = set()
         self._blocking: Blocking | None = None
+        self._pdf_files: PdfFiles | None = None
         self._opening = 0
         self._link: Link | None = None
         self._downloads: DownloadLimit | None = None
@@ -90,6 +92,12 @@ class PlaywrightBrowser:
             self._user_agent = f"{version['userAgent']} {self._config.identification}"
         self._blocking = Blocking(session, calls, config=self._config)
         await self._blocking.start(limit_s=limit_s)
+
+    async def hide_viewer(self, *, limit_s: float) -> None:
+        """Finish the launch of a browser with a viewer for PDFs: they are files here."""
+        session = await self._driver.calls.run(self._raw.new_browser_cdp_session(), limit_s=limit_s)
+        self._pdf_files = PdfFiles(session, self._driver.calls)
+        await self._pdf_files.start(limit_s=limit_s)
 
     @property
     def facts(self) -> BrowserFacts:
@@ -221,6 +229,8 @@ class PlaywrightBrowser:
             await self._downloads.close()
         if self._blocking is not None:
             await self._blocking.close()
+        if self._pdf_files is not None:
+            await self._pdf_files.close()
         return gone
 
 
@@ -281,7 +291,11 @@ async def _start(
     options = _launch_options(config, binary, line=line, sandboxed=not sandbox)
     driver = Driver()
     try:
-        return await _start_with(driver, config, options, sandbox=sandbox, deadline=deadline)
+        browser = await _start_with(driver, config, options, sandbox=sandbox, deadline=deadline)
+        if binary.kind == "full":
+            left_s = max(0.05, deadline - time.monotonic())
+            await browser.hide_viewer(limit_s=left_s)
+        return browser
     except BaseException as error:
         await asyncio.shield(asyncio.create_task(driver.kill()))
         if isinstance(error, TimeoutError):
