@@ -228,6 +228,11 @@ class Commands:
         self._temporary = temporary
         self._started: list[Started] = []
 
+    @property
+    def temporary(self) -> Path:
+        """Their TMPDIR."""
+        return self._temporary
+
     def start(self, *argv: str, stdin: int = subprocess.DEVNULL) -> Started:
         """Start `browsercrawl ARGV...`."""
         return self.program("-m", "browsercrawl", *argv, stdin=stdin)
