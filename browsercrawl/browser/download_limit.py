@@ -7,6 +7,7 @@ document is gone when its answer comes it tells nobody: such files are looked fo
 
 import asyncio
 import os
+import shutil
 from collections import deque
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -24,6 +25,8 @@ _SWEEP_EVERY_S = 1.0
 _ANSWER_LIMIT_S = 5.0
 _REMEMBERED_MAX = 100
 _FILES_MAX = 10_000
+_ROOM_BYTES_MIN = 1_000_000
+"""With less the disk is as good as full; what has broken off is removed before anybody can look."""
 
 
 class DownloadLimit:
@@ -42,6 +45,7 @@ class DownloadLimit:
         self._contexts: set[str] = set()
         self._going: dict[str, str] = {}
         self._refused: deque[str] = deque(maxlen=_REMEMBERED_MAX)
+        self._sizes: deque[tuple[str, int]] = deque(maxlen=_REMEMBERED_MAX)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._looking: asyncio.Task[None] | None = None
         self._known: set[str] = set()
@@ -78,6 +82,13 @@ class DownloadLimit:
         self._refused.remove(url)
         return True
 
+    def lacks_room(self, url: str) -> bool:
+        """Tell whether the disk is too small for what an address sends, or was sending when it broke off."""
+        size = max((size for known, size in self._sizes if known == url), default=0)
+        with suppress(OSError):
+            return size + _ROOM_BYTES_MIN > shutil.disk_usage(self._folder).free
+        return False
+
     @property
     def message(self) -> str:
         """What is wrong with those that were."""
@@ -98,6 +109,8 @@ class DownloadLimit:
             self._looking = self._spawn(self._look())
 
     def _on_progress(self, event: dict[str, Any]) -> None:
+        if (url := self._going.get(event["guid"])) is not None:
+            self._sizes.append((url, int(max(event["totalBytes"], event["receivedBytes"]))))
         if event["state"] != "inProgress":
             self._going.pop(event["guid"], None)
         elif max(event["totalBytes"], event["receivedBytes"]) > self.bytes_max:

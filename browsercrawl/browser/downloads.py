@@ -160,6 +160,9 @@ class Downloads:
         """Name what broke a download off: for Chromium all is the same."""
         if self._limit.refused(download.url):
             return TooLarge(f"{what}: {self._limit.message}")
+        if self._limit.lacks_room(download.url):
+            full = "there is no room for it in the folder for temporary files; free some space, or set TMPDIR"
+            return NetworkFailed(f"{what}: {full}", code="ERR_FILE_NO_SPACE")
         return NetworkFailed(f"{what}: the connection broke before its end", code="ERR_CONNECTION_CLOSED")
 
     @property

@@ -28,12 +28,14 @@ class Site:
 
     Attributes:
         asked: how often it was asked for the file.
+        body: the file.
         on_half: called, in the server's thread, when half of it has been sent.
     """
 
     def __init__(self) -> None:
         self.hold = True
         self.asked = 0
+        self.body = BODY
         self.on_half: Callable[[], object] = lambda: None
         self._server = Server(self._answer)
         self.file = f"http://127.0.0.1:{self._server.port}/file"
@@ -48,12 +50,12 @@ class Site:
             return
         self.asked += 1
         disposition = {"Content-Disposition": f"attachment; filename=report-{self.asked}.bin"}
-        exchange.begin({"Content-Length": str(len(BODY)), **disposition}, content_type="application/octet-stream")
-        exchange.send(BODY[: len(BODY) // 2])
+        exchange.begin({"Content-Length": str(len(self.body)), **disposition}, content_type="application/octet-stream")
+        exchange.send(self.body[: len(self.body) // 2])
         self.on_half()
         while self.hold:
             exchange.pause(0.02)
-        exchange.send(BODY[len(BODY) // 2 :])
+        exchange.send(self.body[len(self.body) // 2 :])
 
 
 @pytest.fixture
@@ -179,6 +181,26 @@ def test_disk_that_is_too_small_for_a_file_pauses_the_run(commands: "Commands", 
         run.ends(0)
         check_whole(commands, site)
         assert site.asked == 1, "it is not fetched again for that"
+    finally:
+        commands.end()
+        disk.unmount()
+
+
+def test_temporary_disk_that_is_too_small_for_a_file_is_named(commands: "Commands", site: Site, wait: "Wait") -> None:
+    """Where the browser has no room for what comes, that is the failure and no broken connection; nothing is left."""
+    site.hold = False
+    disk = Disk(commands.temporary / "small")
+    disk.path.mkdir()
+    disk.mount("12m")
+    site.body = BODY * 20
+    commands.environment["TMPDIR"] = str(disk.path)
+    try:
+        run = commands.run("crawl", site.file, "--save", "download", "--retries", "0", "--output", "run", code=1)
+        (result,) = commands.results()
+        assert "there is no room for it in the folder for temporary files" in result["error"]["message"]
+        assert artifacts(commands.directory) == []
+        wait(lambda: list(disk.path.iterdir()) == [])
+        assert "Traceback" not in run.err
     finally:
         commands.end()
         disk.unmount()
