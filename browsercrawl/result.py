@@ -41,6 +41,8 @@ class SkipReason(StrEnum):
     HANDLER = "handler"
     GUARD = "guard"
     """The network guard refuses where it leads."""
+    BLOCKED_HOST = "blocked_host"
+    """Its host is on the list of those from which nothing is fetched."""
     SESSION_DOMAIN = "session_domain"
     """Its session is bound to other hosts."""
 

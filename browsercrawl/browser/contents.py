@@ -1,5 +1,6 @@
 """Looking at a page, using its forms, and making files of it; `PlaywrightPage` has these as its methods."""
 
+import asyncio
 import json
 import re
 import secrets
@@ -37,6 +38,37 @@ _PRESENCES = frozenset(Presence)
 
 _PASSING = re.compile("context was destroyed|Cannot find context with|Inspected target navigated|No frame ")
 """What an evaluation says that fails because the page is on its way to another document."""
+
+
+def is_error_page(url: str) -> bool:
+    """Tell whether a page shows Chromium's own error page, by its address."""
+    return url.startswith("chrome-error:")
+
+
+async def wait_for(page: "PlaywrightPage", selector: str, *, limit_s: float) -> None:
+    """Return when the selector is present in the DOM; nothing appears on an error page, so that is not waited for."""
+    # Not `wait_for_selector`: that leaves a handle behind.
+    call = page.raw.locator(selector).first.wait_for(state="attached", timeout=1000 * (limit_s + 5))
+    waiting = asyncio.ensure_future(call)
+    straying = asyncio.create_task(page.strayed.wait())
+    try:
+        await asyncio.wait({waiting, straying}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        straying.cancel()
+        if not waiting.done():
+            page.link.calls.abandon(waiting)
+    if not waiting.done():
+        if (gone := page.gone()) is not None:
+            raise gone
+        await page.check_address(page.raw.url)
+        raise SelectorMissing(f"wait_for {selector!r} did not appear within {limit_s:.3g} s")
+    try:
+        waiting.result()
+    except PlaywrightError as error:
+        malformed = SelectorMissing(f"wait_for {selector!r}: {summary(error)}")
+        raise page.gone() or malformed from error
+    except Exception as error:  # an error of the user's listener, which Playwright raises here
+        raise page.translate(error, "wait_for") from error
 
 
 async def snapshot(page: "PlaywrightPage", want: Collection[Capture], *, limit_s: float) -> Snapshot:

@@ -1,13 +1,17 @@
 """What one download may have, held to while it comes: for all of a browser, whosever it is.
 
 Chromium has no such limit, tells the size of what has come every half to two seconds only, and an announced size at
-once. So the files are looked at as well, ten times a second, as long as something is coming.
+once. So the files are looked at as well, ten times a second, as long as something is coming. And of a download whose
+document is gone when its answer comes it tells nobody: such files are looked for, and removed.
 """
 
 import asyncio
+import os
+import shutil
 from collections import deque
 from collections.abc import Coroutine
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +20,13 @@ from playwright.async_api import CDPSession
 from browsercrawl.browser.calls import Calls
 
 _LOOK_EVERY_S = 0.1
+_SWEEP_EVERY_S = 1.0
+"""A file that nobody knows at two sweeps in a row is an orphan: its event takes milliseconds."""
 _ANSWER_LIMIT_S = 5.0
 _REMEMBERED_MAX = 100
+_FILES_MAX = 10_000
+_ROOM_BYTES_MIN = 1_000_000
+"""With less the disk is as good as full; what has broken off is removed before anybody can look."""
 
 
 class DownloadLimit:
@@ -36,8 +45,11 @@ class DownloadLimit:
         self._contexts: set[str] = set()
         self._going: dict[str, str] = {}
         self._refused: deque[str] = deque(maxlen=_REMEMBERED_MAX)
+        self._sizes: deque[tuple[str, int]] = deque(maxlen=_REMEMBERED_MAX)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._looking: asyncio.Task[None] | None = None
+        self._known: set[str] = set()
+        self._sweeping: asyncio.Task[None] | None = None
         session.on("Browser.downloadWillBegin", self._on_begin)
         session.on("Browser.downloadProgress", self._on_progress)
 
@@ -56,6 +68,8 @@ class DownloadLimit:
         }
         await self._calls.run(self._session.send("Browser.setDownloadBehavior", params), limit_s=limit_s)
         self._contexts.add(context)
+        if self._sweeping is None:
+            self._sweeping = self._spawn(self._sweep())
 
     def forget(self, context: str | None) -> None:
         """A context has ended."""
@@ -67,6 +81,13 @@ class DownloadLimit:
             return False
         self._refused.remove(url)
         return True
+
+    def lacks_room(self, url: str) -> bool:
+        """Tell whether the disk is too small for what an address sends, or was sending when it broke off."""
+        size = max((size for known, size in self._sizes if known == url), default=0)
+        with suppress(OSError):
+            return size + _ROOM_BYTES_MIN > shutil.disk_usage(self._folder).free
+        return False
 
     @property
     def message(self) -> str:
@@ -82,11 +103,14 @@ class DownloadLimit:
             await asyncio.wait(tasks, timeout=_ANSWER_LIMIT_S)
 
     def _on_begin(self, event: dict[str, Any]) -> None:
+        self._known.add(event["guid"])
         self._going[event["guid"]] = event["url"]
         if self._looking is None:
             self._looking = self._spawn(self._look())
 
     def _on_progress(self, event: dict[str, Any]) -> None:
+        if (url := self._going.get(event["guid"])) is not None:
+            self._sizes.append((url, int(max(event["totalBytes"], event["receivedBytes"]))))
         if event["state"] != "inProgress":
             self._going.pop(event["guid"], None)
         elif max(event["totalBytes"], event["receivedBytes"]) > self.bytes_max:
@@ -101,6 +125,25 @@ class DownloadLimit:
                 await asyncio.sleep(_LOOK_EVERY_S)
         finally:
             self._looking = None
+
+    async def _sweep(self) -> None:
+        strange: set[str] = set()
+        try:
+            while self._contexts:
+                await asyncio.sleep(_SWEEP_EVERY_S)
+                found = _guids(self._folder)
+                self._known &= found | self._going.keys()
+                for guid in strange & found - self._known:
+                    self._spawn(self._remove(guid))
+                strange = found - self._known
+        finally:
+            self._sweeping = None
+
+    async def _remove(self, guid: str) -> None:
+        await self._cancel(guid)
+        for name in (guid, f"{guid}.crdownload"):
+            with suppress(OSError):
+                (self._folder / name).unlink(missing_ok=True)
 
     def _refuse(self, guid: str) -> None:
         url = self._going.pop(guid, None)
@@ -119,6 +162,13 @@ class DownloadLimit:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _guids(folder: Path) -> set[str]:
+    """Return whose files there are in a folder."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        return {entry.name.removesuffix(".crdownload") for entry in islice(entries, _FILES_MAX)}
+    return set()
 
 
 def _size(path: Path) -> int:

@@ -8,6 +8,7 @@ open file, and its name is removed: however all this ends, nothing is left of it
 import asyncio
 import os
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -18,7 +19,7 @@ from playwright.async_api import Download
 from playwright.async_api import Error as PlaywrightError
 
 from browsercrawl.browser.download_limit import DownloadLimit
-from browsercrawl.browser.responses import last_response, media_type_of, navigation_of
+from browsercrawl.browser.responses import last_response, media_type_of, navigation_of, without_fragment
 from browsercrawl.errors import BrowsercrawlError, DeadlineExceeded, NetworkFailed, TooLarge
 from browsercrawl.ports import Navigation
 from browsercrawl.result import DownloadedFile
@@ -49,29 +50,39 @@ class Downloads:
         self._stirred = asyncio.Event()  # there is one more
         self._error: BrowsercrawlError | None = None
         self._is_document = False
+        self._document: str | None = None
+        self._navigations = 0
+        self._early: set[Download] = set()
 
     def begin(self, *, wanted: bool) -> None:
         """Ready it for a visit."""
         self.wanted = wanted
         self._error = None
         self._is_document = False
+        self._document = None
+        self._navigations = self._page.state.navigations
+        self._early.clear()
         self._stirred.clear()
 
     async def arrived(self, url: str) -> Navigation:
         """Tell of the navigation whose answer is a download."""
         self._is_document = True
         response = await last_response(self._page, url)
+        self._document = None if response is None else without_fragment(response.url)
+        self._drop(each for each in self._begun if self._is_foreign(each))
         reached, status = (url, None) if response is None else (response.url, response.status)
         return replace(navigation_of(reached, response, status=status, loaded=True), committed=False, download=True)
 
     def take(self, download: Download) -> None:
         """A download of this page has begun."""
-        if not self.wanted or self._error is not None:
+        if not self.wanted or self._error is not None or self._is_foreign(download):
             discard(self._page.context, download)
             return
         # The page's context owns the task: it ends when the download does, and before the context does.
         self._begun[download] = task = self._page.context.spawn(download.path())
         task.add_done_callback(_look_at)
+        if self._page.state.navigations == self._navigations:
+            self._early.add(download)
         if len(self._begun) > FILES_MAX:
             self._error = TooLarge(f"the page began more than {FILES_MAX} downloads")
             self._drop_all()
@@ -83,6 +94,8 @@ class Downloads:
         Raises:
             TooLarge, DeadlineExceeded, NetworkFailed; what says how the page has ended.
         """
+        if not self._is_document:
+            self._drop(self._early)
         deadline = time.monotonic() + limit_s
         while not self._is_ready():
             left_s = deadline - time.monotonic()
@@ -147,6 +160,9 @@ class Downloads:
         """Name what broke a download off: for Chromium all is the same."""
         if self._limit.refused(download.url):
             return TooLarge(f"{what}: {self._limit.message}")
+        if self._limit.lacks_room(download.url):
+            full = "there is no room for it in the folder for temporary files; free some space, or set TMPDIR"
+            return NetworkFailed(f"{what}: {full}", code="ERR_FILE_NO_SPACE")
         return NetworkFailed(f"{what}: the connection broke before its end", code="ERR_CONNECTION_CLOSED")
 
     @property
@@ -158,11 +174,21 @@ class Downloads:
         self.wanted = False
         self._drop_all()
 
+    def _is_foreign(self, download: Download) -> bool:
+        """Tell whether it is not the file that came in place of the document, if one did.
+
+        Until a document takes its place, that of the visit before is still there, and may begin what it likes.
+        """
+        return self._document is not None and without_fragment(download.url) != self._document
+
     def _drop_all(self) -> None:
-        for download, task in self._begun.items():
-            self._page.link.calls.abandon(task)
-            discard(self._page.context, download)
-        self._begun.clear()
+        self._drop(self._begun)
+
+    def _drop(self, downloads: Iterable[Download]) -> None:
+        for download in tuple(downloads):
+            if (task := self._begun.pop(download, None)) is not None:
+                self._page.link.calls.abandon(task)
+                discard(self._page.context, download)
 
 
 def discard(context: "PlaywrightContext", download: Download) -> None:

@@ -21,6 +21,7 @@ from browsercrawl.browser.discovery import BrowserBinary, find_browser
 from browsercrawl.browser.download_limit import DownloadLimit
 from browsercrawl.browser.driver import Driver, refuse_unsupported
 from browsercrawl.browser.force import Kills
+from browsercrawl.browser.pdf_files import PdfFiles
 from browsercrawl.browser.processes import ExitWatch, raise_file_limit
 from browsercrawl.browser.renderers import Renderers
 from browsercrawl.browser.switches import CommandLine, command_line
@@ -51,11 +52,7 @@ _EXIT_CODE = re.compile(r"exitCode=\w+, signal=\w+")
 
 
 class PlaywrightBrowser:
-    """A browser process with a driver of its own; see `ports.BrowserPort`.
-
-    Attributes:
-        guarded: its contexts' proxies are our own, and refuse what is blocked.
-    """
+    """A browser process with a driver of its own; see `ports.BrowserPort`."""
 
     def __init__(self, driver: Driver, raw: Browser, *, config: BrowserConfig, facts: BrowserFacts) -> None:
         self._driver = driver
@@ -67,12 +64,12 @@ class PlaywrightBrowser:
         self._ending: asyncio.Task[bool] | None = None
         self._contexts: set[PlaywrightContext] = set()
         self._blocking: Blocking | None = None
+        self._pdf_files: PdfFiles | None = None
         self._opening = 0
         self._link: Link | None = None
         self._downloads: DownloadLimit | None = None
         self._auditor: Auditor | None = None
         self._user_agent = config.user_agent
-        self.guarded = False
         raw.on("disconnected", self._on_disconnected)
         self._watches = [
             ExitWatch(pid, partial(self._set_lost, f"the {who} process died"))
@@ -95,6 +92,12 @@ class PlaywrightBrowser:
             self._user_agent = f"{version['userAgent']} {self._config.identification}"
         self._blocking = Blocking(session, calls, config=self._config)
         await self._blocking.start(limit_s=limit_s)
+
+    async def hide_viewer(self, *, limit_s: float) -> None:
+        """Finish the launch of a browser with a viewer for PDFs: they are files here."""
+        session = await self._driver.calls.run(self._raw.new_browser_cdp_session(), limit_s=limit_s)
+        self._pdf_files = PdfFiles(session, self._driver.calls)
+        await self._pdf_files.start(limit_s=limit_s)
 
     @property
     def facts(self) -> BrowserFacts:
@@ -142,7 +145,7 @@ class PlaywrightBrowser:
             chosen.setdefault("user_agent", self._user_agent)
         self._opening += 1
         try:
-            if chosen.get("proxy") and not self.guarded:
+            if chosen.get("proxy") and not options.relayed:
                 await self._blocking.behind_proxy(limit_s=limit_s)
             raw = await self._driver.calls.run(self._raw.new_context(**chosen), limit_s=limit_s)
         except (TimeoutError, PlaywrightTimeout) as error:
@@ -226,6 +229,8 @@ class PlaywrightBrowser:
             await self._downloads.close()
         if self._blocking is not None:
             await self._blocking.close()
+        if self._pdf_files is not None:
+            await self._pdf_files.close()
         return gone
 
 
@@ -238,13 +243,11 @@ def launcher(
         config: which browser, and how.
         emit: takes `SandboxUnavailable`.
         memory_bytes: what may be used here, if that is less than the machine has.
-        guarded: contexts may get a proxy of their own, which refuses what is blocked.
+        guarded: contexts may get a proxy of their own.
     """
 
     async def launch() -> BrowserPort:
-        browser = await _launch(config, emit, memory_bytes=memory_bytes, guarded=guarded)
-        browser.guarded = guarded
-        return browser
+        return await _launch(config, emit, memory_bytes=memory_bytes, guarded=guarded)
 
     return launch
 
@@ -288,7 +291,11 @@ async def _start(
     options = _launch_options(config, binary, line=line, sandboxed=not sandbox)
     driver = Driver()
     try:
-        return await _start_with(driver, config, options, sandbox=sandbox, deadline=deadline)
+        browser = await _start_with(driver, config, options, sandbox=sandbox, deadline=deadline)
+        if binary.kind == "full":
+            left_s = max(0.05, deadline - time.monotonic())
+            await browser.hide_viewer(limit_s=left_s)
+        return browser
     except BaseException as error:
         await asyncio.shield(asyncio.create_task(driver.kill()))
         if isinstance(error, TimeoutError):

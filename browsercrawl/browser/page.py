@@ -14,7 +14,14 @@ from playwright.async_api import Error as PlaywrightError
 from browsercrawl.browser import contents, force, reuse
 from browsercrawl.browser.calls import Link, is_crash, net_error, summary, translate
 from browsercrawl.browser.downloads import Downloads
-from browsercrawl.browser.responses import count_document, last_answer, last_response, navigation_of, without_fragment
+from browsercrawl.browser.responses import (
+    count_document,
+    last_answer,
+    last_response,
+    navigation_of,
+    unanswered,
+    without_fragment,
+)
 from browsercrawl.browser.tracking import watch
 from browsercrawl.errors import (
     BrowsercrawlError,
@@ -24,7 +31,6 @@ from browsercrawl.errors import (
     NetworkFailed,
     PageClosed,
     PageCrashed,
-    SelectorMissing,
 )
 from browsercrawl.ports import Cleaning, Glance, LocalStorage, Navigation, Snapshot
 from browsercrawl.request import Capture, WaitUntil
@@ -44,6 +50,7 @@ class PlaywrightPage:
 
     Attributes:
         target: what Chromium calls it.
+        strayed: set while it shows Chromium's error page.
     """
 
     def __init__(
@@ -62,6 +69,7 @@ class PlaywrightPage:
         self._ready = asyncio.Event()
         self._loaded = asyncio.Event()
         self._end = asyncio.Event()
+        self.strayed = asyncio.Event()
         self._fate: Callable[[], BrowsercrawlError] | None = None
         self._occupied = False
         self._crossed = False
@@ -145,6 +153,10 @@ class PlaywrightPage:
     def _on_navigated(self, frame: Frame) -> None:
         if frame is self._main_frame:
             self.state.navigations += 1
+            if contents.is_error_page(self._raw.url):
+                self.strayed.set()
+            else:
+                self.strayed.clear()
             if self.state.pending:
                 # The old document's events cannot come any more; the new one's come after this.
                 self.state.pending = False
@@ -338,7 +350,7 @@ class PlaywrightPage:
             NetworkFailed: it is Chromium's error page: where the document went by itself could not be reached.
             ContextBroken: the document went back to what the tab showed before its visit.
         """
-        if url.startswith("chrome-error:"):
+        if contents.is_error_page(url):
             self.state.failed = "ERR_FAILED"
             raise NetworkFailed("the page went on to an address that could not be reached", code="ERR_FAILED")
         if self.state.left != without_fragment(url):
@@ -354,18 +366,11 @@ class PlaywrightPage:
 
     async def wait_for(self, selector: str, *, limit_s: float) -> None:
         """Return when the selector is present in the DOM."""
-        # Not `wait_for_selector`: that leaves a handle behind.
-        waiting = self._raw.locator(selector).first.wait_for(state="attached", timeout=1000 * (limit_s + 5))
-        try:
-            await self.link.calls.run(waiting, limit_s=limit_s)
-        except TimeoutError as error:
-            missing = SelectorMissing(f"wait_for {selector!r} did not appear within {limit_s:.3g} s")
-            raise self.gone() or missing from error
-        except PlaywrightError as error:
-            malformed = SelectorMissing(f"wait_for {selector!r}: {summary(error)}")
-            raise self.gone() or malformed from error
-        except Exception as error:  # an error of the user's listener, which Playwright raises here
-            raise self.translate(error, "wait_for") from error
+        await contents.wait_for(self, selector, limit_s=limit_s)
+
+    async def unreached(self, *, limit_s: float) -> str | None:
+        """Return where the page has gone last, if nothing answered there."""
+        return await unanswered(self, limit_s=limit_s)
 
     async def snapshot(self, want: Collection[Capture], *, limit_s: float) -> Snapshot:
         """Take title, address and what is wanted, in one evaluation."""

@@ -22,7 +22,7 @@ _HOSTS_MAX = 100
 
 async def last_response(page: "PlaywrightPage", url: str | None) -> Response | None:
     """Return the last main document's response; with `url`, only if the navigation to it got one. Never raises."""
-    request = await _last_request(page, url)
+    request = await _navigation_request(page, url)
     return None if request is None else request.existing_response
 
 
@@ -31,7 +31,7 @@ async def last_answer(page: "PlaywrightPage", url: str) -> tuple[Response | None
 
     Of either: None if there is none.
     """
-    request = await _last_request(page, url)
+    request = await _navigation_request(page, url)
     if request is None:
         return None, None
     host: str | None = None
@@ -41,20 +41,31 @@ async def last_answer(page: "PlaywrightPage", url: str) -> tuple[Response | None
     return request.existing_response, host
 
 
-async def _last_request(page: "PlaywrightPage", url: str | None) -> Request | None:
+async def unanswered(page: "PlaywrightPage", *, limit_s: float) -> str | None:
+    """Return where the last main document was asked for, after redirects, if no answer has come. Never raises."""
+    request = await _last_request(page, limit_s=limit_s)
+    return request.url if request is not None and request.existing_response is None else None
+
+
+async def _navigation_request(page: "PlaywrightPage", url: str | None) -> Request | None:
+    request = await _last_request(page, limit_s=_LIMIT_S)
+    if request is None:
+        return None
+    first = request
+    while first.redirected_from is not None:
+        first = first.redirected_from
+    return request if url is None or without_fragment(first.url) == without_fragment(url) else None
+
+
+async def _last_request(page: "PlaywrightPage", *, limit_s: float) -> Request | None:
     raw: Page = page.raw
     try:
-        requests = await page.link.calls.run(raw.requests(), limit_s=_LIMIT_S)
+        requests = await page.link.calls.run(raw.requests(), limit_s=limit_s)
     except (TimeoutError, PlaywrightError):
         return None
-    for request in reversed(requests):
-        if request.is_navigation_request() and request.frame is raw.main_frame:
-            first = request
-            while first.redirected_from is not None:
-                first = first.redirected_from
-            matches = url is None or without_fragment(first.url) == without_fragment(url)
-            return request if matches else None
-    return None
+    return next(
+        (each for each in reversed(requests) if each.is_navigation_request() and each.frame is raw.main_frame), None
+    )
 
 
 async def media_type_of(raw: Page, url: str, *, calls: Calls) -> str | None:

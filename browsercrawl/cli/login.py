@@ -19,7 +19,7 @@ from browsercrawl.config.job import JobFile
 from browsercrawl.crawler.inputs.waiting import read_block
 from browsercrawl.crawler.logging_in import Person, log_in, success_of
 from browsercrawl.errors import LaunchFailed
-from browsercrawl.events import Event
+from browsercrawl.events import ConnectionRefused, Event
 from browsercrawl.frontier.sqlite import read_store
 from browsercrawl.sessions import SessionCode
 from browsercrawl.urls import address
@@ -50,7 +50,8 @@ GRAMMAR = Grammar(
         (
             "The session's recipe is carried out in a browser of its own. With --headed a window opens, and you log in "
             "by hand: for captchas, second factors, and sites whose login no recipe describes. Runs of the job find "
-            "the login; one that ended because the session was paused goes on with browsercrawl resume."
+            "the login; one that ended because the session was paused goes on with browsercrawl resume. The job's "
+            "network guard holds for the login as for a run."
         ),
         "Exit codes: 0 logged in, 1 the login failed, 2 bad usage, 3 no usable browser or no display, 130 interrupted.",
     ),
@@ -164,5 +165,9 @@ async def _enter() -> None:
 
 
 def _tell(event: Event) -> None:
-    if notice := notice_of(event):
+    notice = notice_of(event)
+    if isinstance(event, ConnectionRefused):  # the person waits for this one page: a crawl counts them
+        remedy = "if the login needs it, name it under network.allow in the job"
+        notice = f"the network guard let no page reach {event.host}:{event.port} ({event.reason}); {remedy}"
+    if notice:
         print(f"browsercrawl: {printable(notice)}", file=sys.stderr, flush=True)

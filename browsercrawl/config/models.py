@@ -407,9 +407,14 @@ class CrawlerConfig(ConfigModel):
         return self.visit.save.union(*(rule.save for rule in self.rules if rule.save))
 
     @property
+    def needs_ways(self) -> bool:
+        """Whether each context goes by a way of the network guard's even while that is off."""
+        return self.limits.max_bytes is not None or bool(self.browser.block_hosts)
+
+    @property
     def goes_by_ways(self) -> bool:
-        """Whether the crawler's own requests go by ways of the network guard, which may be off as yet."""
-        return self.network.guard != "off" or self.limits.max_bytes is not None
+        """Whether contexts may go by such ways, and the crawler's own requests do."""
+        return self.network.guard != "off" or self.needs_ways
 
     @property
     def pages_max(self) -> int:

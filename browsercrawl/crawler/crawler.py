@@ -351,7 +351,7 @@ class Crawler:
                 base=base,
                 start_relay=self._guard.open,
                 is_guarded=lambda: self._guard.is_on,
-                is_counted=config.limits.max_bytes is not None,
+                is_relayed=config.needs_ways,
                 code=self._session_code,
                 proxy=self._proxy,
             )

@@ -16,7 +16,6 @@ from browsercrawl.config import (
     FormLogin,
     HttpLogin,
     Login,
-    NetworkConfig,
     SessionProfile,
     Sign,
     StateLogin,
@@ -38,6 +37,7 @@ from browsercrawl.sessions import (
     SessionsParts,
     StateVault,
 )
+from browsercrawl.urls import address
 
 LOOK_EVERY_S = 0.5
 """How often it is looked whether a person is done."""
@@ -107,6 +107,7 @@ async def log_in(
     """
     clock = SystemClock()
     profile = next(each for each in config.sessions.profiles if each.name == name)
+    guard = _guard(config, profile, person=person, emit=emit)
     if person is not None:
         profile, code = _of_person(profile, person)
     unsaved: list[str] = []
@@ -121,7 +122,9 @@ async def log_in(
         config=only,
         directory=None,
         base=ContextOptions(extra=config.browser.context_options),
-        start_relay=Guard(NetworkConfig(guard="off"), emit=heed).open,
+        start_relay=guard.open,
+        is_guarded=lambda: guard.is_on,
+        is_relayed=guard.blocks,
         code=code,
         proxy=proxy,
     )
@@ -138,12 +141,31 @@ async def log_in(
         if not await asyncio.to_thread(_write_picture, picture, error.screenshot):
             raise
         raise LoginFailed(f"{error.message}; what the page looked like: {picture}") from None
+    finally:
+        guard.close()
     if unsaved:
         raise OutputFailed(unsaved[-1])
     done = _told(session, path=path, now=clock.utc())
     if path is not None:
         await asyncio.to_thread(path.with_suffix(".png").unlink, missing_ok=True)  # of a login that failed before
     return done
+
+
+def _guard(config: CrawlerConfig, profile: SessionProfile, *, person: Person | None, emit: Emit) -> Guard:
+    """Return the network guard by a crawl's rules: what is named for the login is the user's word, nothing else is."""
+    recipe = profile.login.recipe if profile.login is not None else None
+    named = [recipe.url] if isinstance(recipe, FormLogin | HttpLogin) else []
+    named += [person.url] if person is not None else []
+    seen = [*named, *(f"https://{host}/" for host in profile.own_domains)]
+    network = config.network
+    if not seen and network.guard == "auto":  # a function of the user's, which goes nobody knows where
+        network = network.model_copy(update={"guard": "on"})
+    guard = Guard(network, proxy=config.browser.proxy, blocked=config.browser.block_hosts, emit=emit)
+    for url in named:
+        guard.trust(address(url))
+    for url in seen:  # a public one switches it on
+        guard.refusal(address(url))
+    return guard
 
 
 def _told(session: Session, *, path: Path | None, now: datetime) -> LoggedIn:
@@ -177,7 +199,7 @@ async def _carry_out(config: CrawlerConfig, sessions: Sessions, *, session: Sess
         session.expired()
     session.state = None
     pool = Pool(
-        launcher(config.browser, emit),
+        launcher(config.browser, emit, guarded=config.network.guard != "off" or bool(config.browser.block_hosts)),
         config=config.pool,
         size=PoolSize(pages_max=1, contexts_max=1),
         keeper=sessions.keeper,

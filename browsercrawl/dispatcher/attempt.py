@@ -197,7 +197,7 @@ class Attempts:
             bug = InternalError(f"{shown(request.url)}: {type(error).__name__}: {error}")
             bug.__cause__ = error
             return VisitOutcome(phase=Phase.NAVIGATE, times=PhaseTimes(), error=bug, condemned="internal error")
-        outcome = self.guarding.explained(request, outcome, lease=lease, since=began_at)
+        outcome = await self.guarding.explained(request, outcome, lease=lease, since=began_at)
         outcome = replace(outcome, documents=dict(lease.page.documents))
         if outcome.error is None or isinstance(outcome.error, BrowserCrashed | ContextBroken):
             return outcome
@@ -355,9 +355,12 @@ class Attempts:
         admitted = [child for child in children if self._identities.admits(child)]
         if len(admitted) < len(children):
             left_out[SkipReason.SESSION_DOMAIN] += len(children) - len(admitted)
-        allowed = [child for child in admitted if not self.guarding.refuses(child)]
-        if len(allowed) < len(admitted):
-            left_out[SkipReason.GUARD] += len(admitted) - len(allowed)
+        allowed: list[Request] = []
+        for child in admitted:
+            if (refused := self.guarding.refuses(child)) is None:
+                allowed.append(child)
+            else:
+                left_out[refused] += 1
         return allowed, {f"{LINK}{reason}": number for reason, number in left_out.items()}
 
     def announce(self, requests: Sequence[Request], verdicts: Sequence[Verdict]) -> None:

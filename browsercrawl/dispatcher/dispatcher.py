@@ -241,9 +241,10 @@ class Dispatcher:
         self._parked = 0  # whatever becomes of these, it is told anew what is left
         if not batch.found:
             await self._attempts.guarding.trust(request.address for request in requests)
-        for request in [each for each in requests if self._attempts.guarding.refuses(each)]:
-            requests.remove(request)
-            leave_out(request, SkipReason.GUARD)
+        for request in tuple(requests):
+            if (reason := self._attempts.guarding.refuses(request)) is not None:
+                requests.remove(request)
+                leave_out(request, reason)
         verdicts = await self._w.frontier.schedule(requests, again=batch.again)
         self._attempts.announce(requests, verdicts)
         self.wake()

@@ -24,6 +24,9 @@ REFUSED = "guard.refused"
 _NOTE = "trusted"
 """Under which name the frontier keeps the private origins that the input named."""
 
+_ASK_LIMIT_S = 1.0
+"""For asking the driver, which knows, not the page."""
+
 _CUT = frozenset(
     {
         "ERR_CONNECTION_ABORTED", "ERR_CONNECTION_CLOSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE",
@@ -68,15 +71,14 @@ class Guarding:
         """
         return await self._guard.open(self._w.sessions.proxy_of(ANONYMOUS) or proxy)
 
-    def refuses(self, request: Request) -> bool:
-        """Tell whether a request must not be visited, as far as its URL shows."""
-        return self._guard.refusal(request.address) is not None
+    def refuses(self, request: Request) -> SkipReason | None:
+        """Tell why a request must not be visited, as far as its URL shows; None: it may."""
+        return _skip_reason(self._guard.refusal(request.address))
 
     def unvisited(self, request: Request) -> VisitOutcome | None:
         """Return the outcome of a request that must not be visited; None: it may."""
-        if not self.refuses(request):
-            return None
-        return VisitOutcome(phase=Phase.LEASE, times=PhaseTimes(), skip_reason=SkipReason.GUARD)
+        reason = self.refuses(request)
+        return None if reason is None else VisitOutcome(phase=Phase.LEASE, times=PhaseTimes(), skip_reason=reason)
 
     def is_outdated(self, request: Request, lease: Lease) -> bool:
         """Tell whether a lease's context was opened before the guard was on; that serves nobody any more then."""
@@ -85,8 +87,10 @@ class Guarding:
         self._w.pool.recycle(request.session_key, "the network guard is on now")
         return True
 
-    def explained(self, request: Request, outcome: VisitOutcome, *, lease: Lease, since: float) -> VisitOutcome:
+    async def explained(self, request: Request, outcome: VisitOutcome, *, lease: Lease, since: float) -> VisitOutcome:
         """Return what a visit came to in truth.
+
+        What the page itself was refused explains every failure that followed. What its documents embed explains none.
 
         Args:
             request: that was visited.
@@ -94,21 +98,26 @@ class Guarding:
             lease: whose page it was.
             since: when the visit began, by the event loop's clock.
         """
-        if outcome.navigation is not None and outcome.error is None and self._has_strayed(outcome):
-            return replace(outcome, skip_reason=SkipReason.GUARD, snapshot=None, data=())
-        error = outcome.error
+        error, page = outcome.error, lease.page
+        if error is None:
+            strayed = outcome.navigation and self._refused(outcome.navigation.final_url, ())
+            return replace(outcome, skip_reason=strayed, snapshot=None, data=()) if strayed else outcome
         way = self._way(lease)
+        notes = way.ledger.since(since) if way is not None else ()
+        target = None
+        if (notes or self._guard.blocks) and not page.closed and not page.crashed:
+            target = await page.unreached(limit_s=_ASK_LIMIT_S)
+        if target is not None and (reason := self._refused(target, notes)) is not None:
+            return replace(outcome, error=None, skip_reason=reason)
         if way is None or not isinstance(error, NetworkFailed) or error.code not in _CUT:
             return outcome
-        note = _cause(request, way.ledger.since(since))
-        if note is not None and note.reason is not None:
-            return replace(outcome, error=None, skip_reason=SkipReason.GUARD)
+        note = _last(notes, target or request.url)
         why = way.failure_since(since)
         if why is None and note is None:
             return outcome
         code = "ERR_PROXY_CONNECTION_FAILED" if why is not None or note is None else note.code
         host = error.host if note is None else f"{note.host}:{note.port}"
-        true = NetworkFailed(f"loading {shown(request.url)}: {why or code}", code=code, host=host)
+        true = NetworkFailed(f"loading {shown(target or request.url)}: {why or code}", code=code, host=host)
         true.__cause__ = error
         return replace(outcome, error=true)
 
@@ -127,6 +136,16 @@ class Guarding:
             history.transferred_bytes = (history.transferred_bytes or 0) + ledger.transferred_bytes - transferred
             history.refused_connections += ledger.refused - refused
 
+    def _refused(self, url: str, notes: Sequence[Note]) -> SkipReason | None:
+        """Tell why an address must not be visited, as far as it shows, or as far as a way has noted."""
+        try:
+            reason = self._guard.refusal(address(url))
+        except InvalidURL:  # about:blank, data:
+            return None
+        if reason is None and (note := _last(notes, url)) is not None:
+            reason = note.reason
+        return _skip_reason(reason)
+
     def take_refused(self) -> dict[str, int]:
         """Return how many connections were refused since the last call, by `REFUSED`."""
         count, self._told = self._guard.refused - self._told, self._guard.refused
@@ -135,21 +154,17 @@ class Guarding:
     def _way(self, lease: Lease) -> Way | None:
         return self._guard.way(lease.options.extra.get("proxy", {}).get("server", ""))
 
-    def _has_strayed(self, outcome: VisitOutcome) -> bool:
-        """Tell whether a redirect has led where no request may lead."""
-        assert outcome.navigation is not None, "asked for what has an answer"
-        try:
-            return self._guard.refusal(address(outcome.navigation.final_url)) is not None
-        except InvalidURL:  # about:blank, data:
-            return False
+
+def _skip_reason(reason: Reason | None) -> SkipReason | None:
+    if reason is None:
+        return None
+    return SkipReason.BLOCKED_HOST if reason is Reason.BLOCKED else SkipReason.GUARD
 
 
-def _cause(request: Request, notes: Sequence[Note]) -> Note | None:
-    """Return what kept the main document from being loaded.
-
-    That is what befell its own host. If nothing did, a redirect led to another one: the last refusal, or failure.
-    """
-    host, _, port = request.address.host.rpartition(":")
-    own = [note for note in notes if note.host == host and note.port == int(port)]
-    refusals = [note for note in notes if note.reason is not None]
-    return next((found[-1] for found in (own, refusals, notes) if found), None)
+def _last(notes: Sequence[Note], url: str) -> Note | None:
+    """Return what was noted last of the host and port of a URL."""
+    try:
+        host, _, port = address(url).host.rpartition(":")
+    except InvalidURL:
+        return None
+    return next((note for note in reversed(notes) if (note.host, note.port) == (host, int(port))), None)

@@ -50,6 +50,7 @@ class Guard:
 
     Attributes:
         is_on: what is not public is refused.
+        blocks: there are hosts from which nothing is fetched.
         refused: connections that were refused so far.
         transferred_bytes: that went through all its ways so far.
     """
@@ -64,6 +65,7 @@ class Guard:
         self._emit = emit
         self._allow = Hosts(config.allow)
         self._deny = Hosts(config.deny)
+        self.blocks = bool(blocked)
         self._blocked = Hosts([*blocked, *(f"*.{host}" for host in blocked)])
         self._trusted: set[str] = set()
         self._told: set[tuple[str, int, Reason]] = set()
@@ -87,6 +89,8 @@ class Guard:
 
     def refusal(self, address: Address) -> Reason | None:
         """Tell why a URL must not be visited, as far as it shows; a public one switches the guard on."""
+        if self._blocked.has_host(address.hostname):
+            return Reason.BLOCKED
         if self._config.guard == "off":
             return None
         reason = host_refusal(address.hostname)

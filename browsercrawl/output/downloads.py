@@ -38,12 +38,17 @@ def safe_name(text: str) -> str:
 def keep(source: BinaryIO, path: Path) -> tuple[int, int, str]:
     """Copy an open file to a path, whole or not at all; may be tried again. Blocks.
 
+    Up to its first dot the name is ours. What has the same beginning, left by a visit that was cut off and got the file
+    under another name, is replaced.
+
     Returns:
         Its size, by how much the directory has grown, and its SHA-256.
     """
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    before = path.lstat().st_size if path.exists() else 0
-    fresh = path.with_name(f".{path.name}.new")
+    own = path.name.partition(".")[0]
+    earlier = list(path.parent.glob(f"{own}.*"))
+    before = sum(each.lstat().st_size for each in earlier)
+    fresh = path.with_name(f".{own}.new")
     digest, size = hashlib.sha256(), 0
     source.seek(0)
     try:
@@ -55,6 +60,9 @@ def keep(source: BinaryIO, path: Path) -> tuple[int, int, str]:
                 digest.update(block)
                 size += len(block)
         fresh.replace(path)
+        for each in earlier:
+            if each != path:
+                each.unlink()
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise

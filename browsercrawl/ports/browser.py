@@ -21,6 +21,8 @@ class ContextOptions:
     """Of each file that a visit downloads; None: the browser refuses to download."""
     proxies: int = 0
     """How many proxies the session had before the one of this context."""
+    relayed: bool = False
+    """Its proxy is one of our own, which refuses what is blocked."""
 
 
 class ContextPort(Protocol):

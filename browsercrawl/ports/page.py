@@ -144,6 +144,13 @@ class PagePort(Protocol):
 
         Raises:
             SelectorMissing: it is not, after `limit_s`; or the selector is malformed.
+            NetworkFailed: it will not be: the document has gone on to where nothing could be reached.
+        """
+
+    async def unreached(self, *, limit_s: float) -> str | None:
+        """Return where the page itself has gone last, if no answer came from there; None: one did. Never raises.
+
+        Its redirects count; what its documents embed does not.
         """
 
     async def snapshot(self, want: Collection[Capture], *, limit_s: float) -> Snapshot:

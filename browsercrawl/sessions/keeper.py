@@ -57,13 +57,14 @@ class Network:
 
     Attributes:
         is_guarded: every context needs a relay from now on, and those that were opened before are outdated.
-        is_counted: every context needs a relay, guarded or not.
+        is_relayed: every one needs one in any case: for bytes are counted, or hosts are blocked, and behind a proxy
+            nothing else stops a WebSocket.
     """
 
     proxies: ProxyRotation
     start_relay: StartRelay
     is_guarded: Callable[[], bool] = lambda: False
-    is_counted: bool = False
+    is_relayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,11 +328,11 @@ class Keeper:
     async def _connected(self, options: ContextOptions, proxy: str | None, *, session: str) -> ContextOptions:
         """Return options with what a context is to use as its proxy: that itself, a relay to it, or one to no other."""
         is_guarded = self._network.is_guarded()
-        is_relayed = is_guarded or self._network.is_counted
+        needs_relay = is_guarded or self._network.is_relayed
         extra = dict(options.extra)
-        if proxy is None and is_relayed and (given := extra.get("proxy")) is not None:
+        if proxy is None and needs_relay and (given := extra.get("proxy")) is not None:
             proxy = _with_credentials(given)
-        if not is_relayed and (proxy is None or "@" not in proxy):
+        if not needs_relay and (proxy is None or "@" not in proxy):
             return options if proxy is None else replace(options, extra={**extra, "proxy": {"server": proxy}})
         try:
             relay = await self._network.start_relay(proxy)
@@ -339,7 +340,8 @@ class Keeper:
             raise ProxyFailed(f"the proxy of session {session!r} cannot be used: {error}") from None
         self._relays[relay.url] = _Started(relay, proxy, is_guarded)
         # Without it loopback and link-local go by no proxy. Playwright adds it, unless its environment says otherwise.
-        return replace(options, extra={**extra, "proxy": {"server": relay.url, "bypass": "<-loopback>"}})
+        chosen = {**extra, "proxy": {"server": relay.url, "bypass": "<-loopback>"}}
+        return replace(options, extra=chosen, relayed=True)
 
 
 _PROXY_CODES = frozenset(

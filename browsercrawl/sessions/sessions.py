@@ -40,7 +40,7 @@ class SessionsParts:
         start_relay: for proxies that want a user name and password.
         code, proxy: the user's own functions.
         is_guarded: every context needs a relay, the network guard being on.
-        is_counted: likewise, for the bytes that go through it.
+        is_relayed: every one needs one in any case: for bytes are counted, or hosts are blocked.
     """
 
     config: SessionsConfig
@@ -50,7 +50,7 @@ class SessionsParts:
     code: SessionCode = field(default_factory=SessionCode)
     proxy: ProxyFunction | None = None
     is_guarded: Callable[[], bool] = lambda: False
-    is_counted: bool = False
+    is_relayed: bool = False
 
 
 class Sessions:
@@ -82,7 +82,7 @@ class Sessions:
                 proxies=self._proxies,
                 start_relay=parts.start_relay,
                 is_guarded=parts.is_guarded,
-                is_counted=parts.is_counted,
+                is_relayed=parts.is_relayed,
             ),
             clock=clock,
             emit=emit,

@@ -182,6 +182,12 @@ class FakePage:
         wait_s = max(0.0, self._committed_at + appears_s - self._browser.clock.now())
         await self._pass_time(wait_s, limit_s, SelectorMissing, f"{selector!r} not found within {limit_s} s")
 
+    async def unreached(self, *, limit_s: float) -> str | None:
+        """Return the address, if its script fails."""
+        with suppress(BrowsercrawlError):
+            await self._begin_call("unreached", limit_s)
+        return None if self._script.network_error is None else self.url
+
     async def snapshot(self, want: Collection[Capture], *, limit_s: float) -> Snapshot:
         """Take what the script holds."""
         await self._call("snapshot", limit_s)

@@ -228,6 +228,11 @@ class Commands:
         self._temporary = temporary
         self._started: list[Started] = []
 
+    @property
+    def temporary(self) -> Path:
+        """Their TMPDIR."""
+        return self._temporary
+
     def start(self, *argv: str, stdin: int = subprocess.DEVNULL) -> Started:
         """Start `browsercrawl ARGV...`."""
         return self.program("-m", "browsercrawl", *argv, stdin=stdin)
@@ -239,7 +244,7 @@ class Commands:
     def program(self, *argv: str, stdin: int = subprocess.DEVNULL) -> Started:
         """Start the Python interpreter."""
         out, err = (self._temporary / f"{name}-{len(self._started)}" for name in ("out", "err"))
-        environment = {**os.environ, **self.environment, "TMPDIR": str(self._temporary)}
+        environment = {**os.environ, "TMPDIR": str(self._temporary), **self.environment}
         with out.open("wb") as told, err.open("wb") as complained:
             process = subprocess.Popen(
                 [sys.executable, *argv], cwd=self.folder, env=environment, stdin=stdin,

@@ -153,6 +153,17 @@ async def test_goto_redirect_and_http_error_are_results(case: Case) -> None:
     assert (seen.status, seen.final_url) == (200, case.url("good"))
 
 
+async def test_unreached_is_where_nothing_answered(case: Case) -> None:
+    """The address of a navigation without an answer; none once a document is there."""
+    page = await case.page()
+    with pytest.raises(NetworkFailed):
+        await page.goto(case.url("reset"), wait_until="load", load_limit_s=5, limit_s=8)
+    assert await page.unreached(limit_s=5) == case.url("reset")
+    page = await case.page()
+    await page.goto(case.url("moved"), wait_until="load", load_limit_s=5, limit_s=8)
+    assert await page.unreached(limit_s=5) is None
+
+
 @pytest.mark.parametrize(
     ("name", "error"), [("reset", NetworkFailed), ("file", DownloadRefused), ("silent", DeadlineExceeded)]
 )

@@ -41,6 +41,10 @@ PAGES = {
     "opened": "<button id=one onclick=\"window.open('/frame')\">a</button>",
     "two": "<a id=one href=/file?n=1 download=same.txt>1</a> <a id=two href=/file?n=2 download=same.txt>2</a>",
     "blob": "<a id=one download=made.txt>a</a><script>one.href=URL.createObjectURL(new Blob(['made']))</script>",
+    "leaver": "<iframe id=frame srcdoc='<a id=one href=/orphan download></a><script>one.click()</script>'></iframe>"
+    "<script>setTimeout(() => frame.remove(), 300)</script>",
+    "endless-maker": "<a id=one download></a><script>let n = 0; setInterval(() => { one.href = '/file/late' + ++n;"
+    "one.click() }, 40)</script>",
     "flood": "<a id=one download></a><script>let n = 0; const timer = setInterval(() => { one.href = '/file?' + ++n;"
     "one.click(); if (n == 40) { clearInterval(timer); document.body.className = 'over' } }, 100)</script>",
 }
@@ -59,7 +63,9 @@ def answer(exchange: Exchange) -> None:
         exchange.respond(PDF, content_type="application/pdf")
     elif kind == "missing":
         exchange.respond(BODY, status=404, headers={"Content-Disposition": "attachment"})
-    elif kind in {"announced", "endless", "slow", "cut"}:
+    elif kind in {"announced", "endless", "slow", "cut", "orphan"}:
+        if kind == "orphan":
+            exchange.pause(0.7)
         exchange.keep = False
         lengths = {"announced": "1000000000", "cut": "1000000"}
         length = {"Content-Length": lengths[kind]} if kind in lengths else {}
@@ -242,4 +248,36 @@ async def test_run_cancelled_while_downloading_leaves_nothing(
         await asyncio.wait({running})
         assert running.cancelled()
     assert temporary_files() == []
+    assert kept(options["output"]) == []
+
+
+async def test_run_gives_no_visit_what_the_page_before_it_downloads(
+    base: str, new_crawler: "NewCrawler", options: dict[str, Any]
+) -> None:
+    """A page that goes on downloading while its tab serves the next visit gives that one nothing."""
+    run = options["output"]
+    names = [f"{name}?{number}" for number in range(6) for name in ("endless-maker", "file", "endless-maker", "page")]
+    async with new_crawler(**options, concurrency=1) as crawler:
+        summary = await crawler.run(f"{base}{name}" for name in dict.fromkeys(names))
+        assert await gone()
+    assert summary.failed == 0
+    for name, line in lines_of(run).items():
+        if not name.startswith("endless-maker"):
+            assert [each["source"] for each in line["artifacts"]] == [f"{base}file?…"] * name.startswith("file")
+
+
+async def test_run_removes_what_a_frame_that_is_gone_downloads(
+    base: str, new_crawler: "NewCrawler", options: dict[str, Any]
+) -> None:
+    """A file without end that begins to come when its frame is gone is broken off, though the browser tells nobody."""
+    options["visit"] |= {"timeout_s": 12, "wait_for": "#never"}
+    async with new_crawler(**options) as crawler:
+        running = asyncio.create_task(crawler.run([f"{base}leaver"]))
+        while not temporary_files():
+            await asyncio.sleep(0.02)
+            assert not running.done(), "it never began to come"
+        assert await gone(), "while its page is still there"
+        assert not running.done()
+        summary = await running
+    assert summary.failures == {"selector_missing": 1}
     assert kept(options["output"]) == []

@@ -90,3 +90,22 @@ async def test_store_keeps_a_download_with_its_hash_and_counts_it(tmp_path: Path
     assert [path.name for path in (root / "ab").iterdir()] == [Path(artifact.path).name]
     with pytest.raises(ValueError, match="no request's id"):
         await store.keep("../x", download)
+
+
+async def test_store_replaces_what_an_earlier_visit_has_left_under_another_name(tmp_path: Path) -> None:
+    """A killed process left the file, or a piece of it; the site now gives another name: one file is there, once."""
+    folder = tmp_path / "artifacts" / ID[:2]
+    folder.mkdir(parents=True)
+    for name in (f"{ID}-download-1.report-9.csv", f".{ID}-download-1.new"):
+        (folder / name).write_bytes(b"earlier")
+    for name in (f"{ID}-download-11.report.csv", f"{ID}-html.html", f"{'ac' * 16}-download-1.report.csv"):
+        (folder / name).write_bytes(b"another")
+    store = ArtifactStore(folder.parent, space=Space(clock=VirtualClock(), emit=lambda _: None))
+    file = io.BytesIO(b"whole file")
+    download = DownloadedFile(number=1, name="report-10.csv", url="http://a.test/x", content_type=None, file=file)
+    artifact = await store.keep(ID, download)
+    assert sorted(path.name for path in folder.iterdir() if path.read_bytes() != b"another") == [
+        Path(artifact.path).name
+    ]
+    assert len(list(folder.iterdir())) == 4
+    assert store.bytes_written == len(b"whole file") - len(b"earlier")
