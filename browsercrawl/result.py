@@ -137,6 +137,8 @@ class ResultFields(BaseModel):
     depth: int = 0
     parent_url: str | None = None
     timings: Timings = Timings()
+    started_at: datetime | None = Field(default=None, description="When the first visit began, UTC; None if none did.")
+    finished_at: datetime
     transferred_bytes: int | None = Field(
         default=None,
         ge=0,
@@ -148,8 +150,6 @@ class ResultFields(BaseModel):
     refused_connections: int = Field(
         default=0, ge=0, description="Of the context during these visits, that the network guard refused."
     )
-    started_at: datetime | None = Field(default=None, description="When the first visit began, UTC; None if none did.")
-    finished_at: datetime
 
 
 class Result(ResultFields):

@@ -231,10 +231,12 @@ async def _told(
     in_own_world = False
     while True:
         try:
-            telling = _in_own_world(page, script, asked) if in_own_world else page.raw.evaluate(script, asked)
-            told = await page.link.calls.run(telling, limit_s=deadline - time.monotonic())
-            if in_own_world or (isinstance(told, str) and fits(told)):
-                return str(told)
+            left_s = deadline - time.monotonic()
+            if in_own_world:
+                return await _told_in_own_world(page, script, asked, limit_s=left_s)
+            told = await page.link.calls.run(page.raw.evaluate(script, asked), limit_s=left_s)
+            if isinstance(told, str) and fits(told):
+                return told
             in_own_world = True
         except Exception as error:  # an error of the user's listener, too, which Playwright raises here
             translated = page.translate(error, what)
@@ -245,16 +247,18 @@ async def _told(
             in_own_world = in_own_world or not is_passing
 
 
-async def _in_own_world(page: "PlaywrightPage", script: str, asked: list[Any]) -> str:
+async def _told_in_own_world(page: "PlaywrightPage", script: str, asked: list[Any], *, limit_s: float) -> str:
+    calls, deadline = page.link.calls, time.monotonic() + limit_s
     named = {"frameId": page.target, "worldName": "browsercrawl"}  # a page's main frame has its target's name
-    world = await page.session.send("Page.createIsolatedWorld", named)
+    world = await calls.run(page.session.send("Page.createIsolatedWorld", named), limit_s=limit_s)
     call = {
         "functionDeclaration": script,
         "executionContextId": world["executionContextId"],
         "arguments": [{"value": asked}],
         "returnByValue": True,
     }
-    answer = await page.session.send("Runtime.callFunctionOn", call)
+    calling = page.session.send("Runtime.callFunctionOn", call)
+    answer = await calls.run(calling, limit_s=deadline - time.monotonic())
     if (failure := answer.get("exceptionDetails")) is not None:
         raise PlaywrightError(str(failure.get("exception", {}).get("description", failure.get("text"))))
     return str(answer["result"].get("value", ""))

@@ -8,7 +8,7 @@ from browsercrawl.result import ErrorInfo, Outcome, Phase, Result, ResultRecord
 FIELDS = [
     "request_id", "url", "final_url", "outcome", "http_status", "content_type", "partial", "title", "data",
     "artifacts", "error", "skip_reason", "attempts", "session", "label", "depth", "parent_url", "timings",
-    "started_at", "finished_at",
+    "started_at", "finished_at", "transferred_bytes", "refused_connections",
 ]  # fmt: skip
 
 TIMINGS = ["queued_s", "politeness_s", "lease_s", "navigate_s", "wait_s", "handle_s", "capture_s", "total_s"]
