@@ -25,7 +25,6 @@ class StillSensors(Sensors):
             memory_source="still",
             cpu_share=0.25,
             cpu_cores=2.0,
-            loop_lag_s=self._lag.take_worst_s(),
             open_files=100,
             open_files_max=10_000,
             gauges=self._measured(),

@@ -234,6 +234,10 @@ class Commands:
         """Start `browsercrawl ARGV...`."""
         return self.program("-m", "browsercrawl", *argv, stdin=stdin)
 
+    def steady(self, *argv: str) -> Started:
+        """Start `browsercrawl ARGV...`, which opens as many pages as asked for at once; see `steady.py`."""
+        return self.program(str(Path(__file__).with_name("steady.py")), *argv)
+
     def mortal(self, step: str, *argv: str) -> Started:
         """Start `browsercrawl ARGV...`, which kills itself at a step; see `mortal.py`."""
         return self.program(str(Path(__file__).with_name("mortal.py")), step, *argv)

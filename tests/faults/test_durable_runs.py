@@ -99,7 +99,7 @@ def write_job(commands: "Commands", urls: list[str], code: str, *, concurrency: 
 
 def resume_or_run(commands: "Commands") -> "Started":
     """Begin the run, or go on with it."""
-    return commands.start(*(["resume", "run"] if commands.directory.exists() else ["run", "job.yaml"]), "--quiet")
+    return commands.steady(*(["resume", "run"] if commands.directory.exists() else ["run", "job.yaml"]), "--quiet")
 
 
 def test_page_that_kills_the_crawler_holds_up_nobody(commands: "Commands", pages: "Pages") -> None:
