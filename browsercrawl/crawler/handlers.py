@@ -98,7 +98,7 @@ class HandlerTable:
 
 
 def _name(function: Callable[..., object]) -> str:
-    return getattr(function, "__qualname__", repr(function))
+    return getattr(function, "__qualname__", None) or repr(function)
 
 
 def _named(label: str | None) -> str:

@@ -123,7 +123,7 @@ class Scope:
 
     @staticmethod
     def _decided(function: ScopeFunction, parent: Request, url: str) -> bool:
-        name = getattr(function, "__qualname__", repr(function))
+        name = getattr(function, "__qualname__", None) or repr(function)
         try:
             return bool(function(parent, url))
         except Exception as error:

@@ -230,7 +230,7 @@ class LoginAttempt:
         async def run() -> None:
             await function(self._page.raw, self._who)
 
-        name = getattr(function, "__qualname__", repr(function))
+        name = getattr(function, "__qualname__", None) or repr(function)
         task = asyncio.create_task(run(), name=f"login {name}")
         try:
             if not await self._ends_within(task, self._left_s()):

@@ -269,7 +269,7 @@ class Visitor:
         async def run() -> bool:
             return bool(await function(page.raw))
 
-        name = getattr(function, "__qualname__", repr(function))
+        name = getattr(function, "__qualname__", None) or repr(function)
         task = asyncio.create_task(run(), name=f"check {name}")
         self._running[task] = f"check {name}"
         task.add_done_callback(self._forget)
@@ -376,7 +376,7 @@ class Visitor:
         async def run() -> None:
             await handler(visit)
 
-        name = getattr(handler, "__qualname__", repr(handler))
+        name = getattr(handler, "__qualname__", None) or repr(handler)
         task = asyncio.create_task(run(), name=f"handler {name}")
         self._running[task] = f"{name} ({plan.request.id})"
         self._recent.add(self._running[task])

@@ -1,6 +1,7 @@
 """Crawls with the real browser, what must hold for every crawl checked; and the command as a process to be killed."""
 
 import asyncio
+import io
 import json
 import os
 import random
@@ -11,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -20,6 +21,7 @@ import psutil
 import pytest
 
 from browsercrawl import Crawler, CrawlerConfig, Result, Summary
+from browsercrawl.cli.entry import main
 from browsercrawl.dispatcher import Seeds
 from browsercrawl.events import (
     BrowserLaunched,
@@ -237,6 +239,10 @@ class Commands:
         """Start `browsercrawl ARGV...`."""
         return self.program("-m", "browsercrawl", *argv, stdin=stdin)
 
+    def steady(self, *argv: str) -> Started:
+        """Start `browsercrawl ARGV...`, which opens as many pages as asked for at once; see `steady.py`."""
+        return self.program(str(Path(__file__).with_name("steady.py")), *argv)
+
     def mortal(self, step: str, *argv: str) -> Started:
         """Start `browsercrawl ARGV...`, which kills itself at a step; see `mortal.py`."""
         return self.program(str(Path(__file__).with_name("mortal.py")), step, *argv)
@@ -261,8 +267,11 @@ class Commands:
         return started
 
     def status(self) -> dict[str, Any]:
-        """Ask `browsercrawl status`."""
-        told: dict[str, Any] = json.loads(self.run("status", str(self.directory), "--json").out)
+        """Ask `browsercrawl status`, in this process: it only reads, and a start takes a second."""
+        said = io.StringIO()
+        with redirect_stdout(said):
+            assert main(["status", str(self.directory), "--json"]) == 0
+        told: dict[str, Any] = json.loads(said.getvalue())
         return told
 
     def results(self) -> list[dict[str, Any]]:

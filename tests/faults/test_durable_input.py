@@ -43,7 +43,7 @@ def test_url_file_killed_at_random_has_each_line_once(commands: "Commands", page
         done = pages.answered
         pages.room = 18
         wanted = chance.randint(0, 12)
-        life = commands.start(*(["resume", "run", "--quiet"] if commands.directory.exists() else argv))
+        life = commands.steady(*(["resume", "run", "--quiet"] if commands.directory.exists() else argv))
         wait(lambda goal=done + wanted: pages.answered >= goal)  # type: ignore[misc]  # mypy knows no such default
         time.sleep(chance.uniform(0.0, 0.3 if wanted else 1.0))
         assert life.process.poll() is None, f"seed {SEED}, life {number} ended by itself: {life.err}"

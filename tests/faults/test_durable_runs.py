@@ -99,7 +99,7 @@ def write_job(commands: "Commands", urls: list[str], code: str, *, concurrency: 
 
 def resume_or_run(commands: "Commands") -> "Started":
     """Begin the run, or go on with it."""
-    return commands.start(*(["resume", "run"] if commands.directory.exists() else ["run", "job.yaml"]), "--quiet")
+    return commands.steady(*(["resume", "run"] if commands.directory.exists() else ["run", "job.yaml"]), "--quiet")
 
 
 def test_page_that_kills_the_crawler_holds_up_nobody(commands: "Commands", pages: "Pages") -> None:
@@ -219,6 +219,7 @@ RETRY_STEPS = {
 }
 
 
+@pytest.mark.timeout(300)  # sixteen starts of the command, one after the other
 def test_retry_failed_killed_between_any_two_steps_is_done_or_not(commands: "Commands", pages: "Pages") -> None:
     """Killed at each of its steps, the run is as before or as after, can be looked at, and goes on: each page once."""
     good, bad = [pages.page(number) for number in (7, 8, 9)], [f"{pages.url}/bad/{number}" for number in (1, 2)]

@@ -121,7 +121,7 @@ def test_run_stopped_on_a_full_disk_ends_in_time_and_can_be_resumed(
     """Not even its end can be written: within the drain time, or at once, it ends with 130; later it is completed."""
     disk.mount("8m")
     urls = [f"{pages.url}/held/{number}" for number in range(12)]
-    run = commands.start("crawl", *urls, "--concurrency", "2", "--output", str(commands.directory))
+    run = commands.steady("crawl", *urls, "--concurrency", "2", "--output", str(commands.directory))
     wait(lambda: len(pages.arrived) == 2)
     ballast = disk.fill()
     pages.hold = False

@@ -16,7 +16,7 @@ def test_first_signal_lets_open_pages_end_and_claims_nothing_more(
 ) -> None:
     """SIGTERM: the open pages get their results, no other is begun, exit 130; the rest follows with resume."""
     urls = [f"{pages.url}/held/{number}" for number in range(6)]
-    run = commands.start("crawl", *urls, "--concurrency", "2", "--output", "run")
+    run = commands.steady("crawl", *urls, "--concurrency", "2", "--output", "run")
     wait(lambda: len(pages.arrived) == 2)
     run.signal(signal.SIGTERM)
     wait(lambda: "finishing 2 open pages" in run.err)
@@ -36,7 +36,7 @@ def test_first_signal_lets_open_pages_end_and_claims_nothing_more(
 def test_second_signal_ends_the_run_at_once(commands: "Commands", pages: "Pages", wait: "Wait") -> None:
     """Two SIGINTs while pages are open: over in a moment, exit 130, and what was open is visited again at resume."""
     urls = [f"{pages.url}/held/{number}" for number in range(6)]
-    run = commands.start("crawl", *urls, "--concurrency", "4", "--output", "run")
+    run = commands.steady("crawl", *urls, "--concurrency", "4", "--output", "run")
     wait(lambda: len(pages.arrived) == 4)
     run.signal(signal.SIGINT)
     wait(lambda: "Ctrl-C again stops at once" in run.err)

@@ -1,6 +1,7 @@
 """What a page does in its visit costs the next visit in the same tab nothing, and shows it nothing."""
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,7 @@ from browsercrawl.events import LeaseReleased, VisitStarted
 from browsercrawl.testing import DemoSite
 
 if TYPE_CHECKING:
-    from tests.faults.conftest import Crawl
+    from tests.faults.conftest import Crawl, Crawled
 
 KEEP_THEIR_PAGE = ("page", "leave-marks", "pagehide-write", "503?n=1", "status?is=404", "json")
 LOSE_THEIR_PAGE = ("reset", "empty-close", "redirect-loop", "download", "silent", "hang-load", "crash?ms=0")
@@ -28,25 +29,37 @@ def found_by(result: Result) -> dict[str, Any]:
     return shown
 
 
-async def test_next_visit_after_each_fault_is_quick_and_finds_nothing(site: DemoSite, crawl: "Crawl") -> None:
-    """With one page in use, the visit after each fault succeeds, quickly, and finds no trace that belongs to the tab.
-
-    What belongs to the session, cookies and localStorage, is still there at the end.
-    """
-    faults = [f"{site.url}/faults/{name}" for name in (*KEEP_THEIR_PAGE, *LOSE_THEIR_PAGE, *EITHER)]
+async def visit_next(site: DemoSite, crawl: "Crawl", names: Sequence[str]) -> tuple["Crawled", list[str]]:
+    """Visit faults, each with a look for residue after it, in one page; returns those after which it was slow."""
+    faults = [f"{site.url}/faults/{name}" for name in names]
     probes = [f"{site.url}/faults/residue?after={number}" for number in range(len(faults))]
     seeds = [url for pair in zip(faults, probes, strict=True) for url in pair]
     done = await crawl(
         seeds, concurrency=1, visit={"timeout_s": 4}, retry={"retries": 0, "backoff_s": 0}, host={"defer_s": 0}
     )
-    for fault, probe in zip(faults, probes, strict=True):
+    slow = []
+    for name, probe in zip(names, probes, strict=True):
         result = done.of(probe)
         found = found_by(result)
-        assert (found["name"], found["session"]) == ("", {}), fault
-        assert found["history"] <= 2, fault
-        assert result.timings.navigate_s < 1.5, fault
-        assert result.timings.lease_s < 2.5, fault
-    last = found_by(done.of(probes[-1]))
+        assert (found["name"], found["session"]) == ("", {}), name
+        assert found["history"] <= 2, name
+        if result.timings.navigate_s >= 1.5 or result.timings.lease_s >= 2.5:
+            slow.append(name)
+    return done, slow
+
+
+async def test_next_visit_after_each_fault_is_quick_and_finds_nothing(site: DemoSite, crawl: "Crawl") -> None:
+    """With one page in use, the visit after each fault succeeds, quickly, and finds no trace that belongs to the tab.
+
+    What belongs to the session, cookies and localStorage, is still there at the end. What was slow is tried again: a
+    visit that waits for a fault does so each time, one that waits for a busy machine does not.
+    """
+    names = (*KEEP_THEIR_PAGE, *LOSE_THEIR_PAGE, *EITHER)
+    done, slow = await visit_next(site, crawl, names)
+    for _ in range(2):
+        slow = (await visit_next(site, crawl, slow))[1] if slow else []
+    assert slow == []
+    last = found_by(done.of(f"{site.url}/faults/residue?after={len(names) - 1}"))
     assert (last["cookies"], last["local"]) == ("mark=cookie", {"mark": "local"})
     kept = {event.lease_id: event.kept for event in done.told(LeaseReleased)}
     kept_by_url = {event.url: kept[event.lease_id] for event in done.told(VisitStarted)}

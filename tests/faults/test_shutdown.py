@@ -61,7 +61,7 @@ def _start(commands: "Commands", site: DemoSite, wait: "Wait", mark: str) -> tup
     """Start a crawl, which is at its two pages that never end when this returns."""
     paths = [f"/faults/{name}?{mark}" for name in ("hang-inline", "silent")]
     urls = [site.url + path for path in paths]
-    crawler = commands.start("crawl", *urls, "--concurrency", "2", "--timeout", "50s", "--output", mark)
+    crawler = commands.steady("crawl", *urls, "--concurrency", "2", "--timeout", "50s", "--output", mark)
     wait(lambda: all(site.arrivals(path) for path in paths))
     return crawler, Family(crawler.pid)
 

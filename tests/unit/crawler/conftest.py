@@ -1,16 +1,18 @@
 """A crawl with a fake browser, from its seeds to nothing left, on a clock that no real second passes on."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import pytest
 
 from browsercrawl import Crawler, CrawlerConfig, Result, Summary
+from browsercrawl.crawler import crawler
 from browsercrawl.dispatcher import Seeds
 from browsercrawl.events import Event
 from browsercrawl.testing.fake_browser import FakeBehaviour, FakeLauncher, Sites
+from browsercrawl.testing.still_sensors import StillSensors
 from browsercrawl.testing.virtual_clock import VirtualClock
 
 E = TypeVar("E", bound=Event)
@@ -89,6 +91,13 @@ def assert_nothing_left(launcher: FakeLauncher) -> None:
     assert not others, f"tasks left: {others}"
     assert (launcher.pages_open, launcher.contexts_open, launcher.browsers_open) == (0, 0, 0)
     assert launcher.misuse == []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _machine_that_stands_still() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crawler, "Sensors", StillSensors)
+        yield
 
 
 @pytest.fixture
