@@ -251,7 +251,8 @@ def _headline(summary: Summary) -> Text:
     why = summary.finish_reason.value.replace("_", " ")
     if summary.finish_reason in WHOLE:
         mark = ("✗", "bold red") if summary.failed else ("✓", "bold green")
-        size = "" if summary.finish_reason is FinishReason.FINISHED else f"  {why} reached"
+        came = "left" if summary.finish_reason is FinishReason.ENDLESS_SERIES else "reached"
+        size = "" if summary.finish_reason is FinishReason.FINISHED else f"  {why} {came}"
         return Text.assemble(mark, "  ", (what, "bold"), (size, _QUIET))
     # which sessions are paused, and why, is told below, with what to do about it
     has_detail = summary.finish_detail and summary.finish_reason is not FinishReason.SESSIONS_PAUSED

@@ -160,7 +160,7 @@ def status_line(frame: Frame) -> str:
 
 WHOLE = frozenset({
     FinishReason.FINISHED, FinishReason.MAX_REQUESTS, FinishReason.MAX_PER_HOST, FinishReason.MAX_PER_PATH,
-    FinishReason.MAX_DEPTH,
+    FinishReason.ENDLESS_SERIES, FinishReason.MAX_DEPTH,
 })  # fmt: skip
 """Ends of a run that has done all it was asked for: there is nothing to go on with."""
 

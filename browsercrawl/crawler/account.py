@@ -125,6 +125,8 @@ class Account:
             return FinishReason.MAX_PER_HOST
         if kept_out(SkipReason.MAX_PER_PATH):
             return FinishReason.MAX_PER_PATH
+        if kept_out(SkipReason.ENDLESS_SERIES):
+            return FinishReason.ENDLESS_SERIES
         return FinishReason.MAX_DEPTH if kept_out(SkipReason.TOO_DEEP) else FinishReason.FINISHED
 
     async def summary(

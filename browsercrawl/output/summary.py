@@ -36,6 +36,8 @@ class FinishReason(StrEnum):
     """Likewise; `max_per_host` kept out requests of a host that had so many."""
     MAX_PER_PATH = "max_per_path"
     """Likewise; `max_per_path` kept out links that differ in their query only: raise it if they are no trap."""
+    ENDLESS_SERIES = "endless_series"
+    """Likewise; pages in a row that led to nothing but the next were followed no further: see `follow_traps`."""
     STOPPED = "stopped"
     """The program that runs the crawler stopped it."""
     HANDLER_STOP = "handler_stop"

@@ -19,4 +19,4 @@ async def test_crawl_of_pages_that_make_up_ids_ends(site: DemoSite, new_crawler:
     assert kinds == {"visitors": 1 + 101, "sessions": 1 + 3, "page": 1}
     assert stream.summary is not None
     assert stream.summary.links_skipped == {"endless_series": 1}
-    assert stream.summary.finish_reason == "finished"
+    assert stream.summary.finish_reason == "endless_series"

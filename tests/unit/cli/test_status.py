@@ -64,6 +64,7 @@ def test_status_run_that_is_held_names_the_process(
         ("finished", 0, RunState.FINISHED, "finished"),
         ("max_depth", 0, RunState.FINISHED, "finished (max depth)"),
         ("max_per_host", 0, RunState.FINISHED, "finished (max per host)"),
+        ("endless_series", 0, RunState.FINISHED, "finished (endless series)"),
         ("max_per_path", 0, RunState.FINISHED, "finished (max per path)"),
         ("interrupted", 2, RunState.INTERRUPTED, "interrupted"),
         ("max_time", 2, RunState.INTERRUPTED, "ended early (max time)"),

@@ -63,7 +63,7 @@ async def test_crawl_of_a_calendar_ends_and_counts_why(
     done = await crawl(page, [URL], links=WHOLE)
     done.results[:] = [result for result in done.results if "login" not in result.url]
     assert done.summary.links_skipped.keys() == {"endless_series"}
-    assert done.summary.finish_reason == "finished"
+    assert done.summary.finish_reason == "endless_series"
     assert (len(done.results), done.summary.links_skipped[SkipReason.ENDLESS_SERIES]) == (pages, left_out)
 
 
@@ -79,7 +79,7 @@ async def test_crawl_of_every_trap_ends_and_counts_each_reason(crawl: "Crawl") -
         "": 1, "calendar": 201, "folders": 4, "options": 1, "sessions": 4, "visitors": 1,
     }  # fmt: skip
     assert done.summary.links_skipped == {"endless_series": 5, "repeated_path": 1, "too_many_parameters": 1}
-    assert done.summary.finish_reason == "finished"
+    assert done.summary.finish_reason == "endless_series"
 
 
 async def test_crawl_of_a_calendar_is_followed_where_that_is_asked_for(crawl: "Crawl") -> None:
