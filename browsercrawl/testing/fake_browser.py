@@ -1,4 +1,4 @@
-"""A browser without a browser: `ports.py` implemented over scripts, with no I/O and in a few microseconds per call.
+"""A browser without a browser: `ports` implemented over scripts, with no I/O and in a few microseconds per call.
 
 A *site* tells for each URL how its page behaves (`FakePageScript`); a *behaviour* tells how the browser itself does
 (`FakeBehaviour`). The fake counts what is really open, so that a test can compare the pool's book-keeping with it, and
