@@ -15,8 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from browsercrawl.cli.drawing_sessions import SessionsView
-from browsercrawl.cli.foreground import near
-from browsercrawl.cli.terminal import count_of, printable, shortened, shown_bytes, shown_duration
+from browsercrawl.cli.terminal import count_of, near, printable, shortened, shown_bytes, shown_duration
 from browsercrawl.cli.view import WHOLE, Failure, Frame, InputRead, RunState, RunStatus, notice_of, state_text
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.events import Event

@@ -7,8 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from browsercrawl.cli.foreground import near
-from browsercrawl.cli.terminal import count_of, printable, shortened, shown_duration
+from browsercrawl.cli.terminal import count_of, near, printable, shortened, shown_duration
 from browsercrawl.cli.view import PAUSED, paused_text
 from browsercrawl.crawler.logging_in import LoggedIn
 from browsercrawl.events import SessionHealth

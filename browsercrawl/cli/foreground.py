@@ -14,7 +14,7 @@ from typing import Protocol
 from browsercrawl.cli.arguments import is_colour_wanted
 from browsercrawl.cli.loading import UserCode
 from browsercrawl.cli.streams import write_all
-from browsercrawl.cli.terminal import count_of, harmless_json, printable
+from browsercrawl.cli.terminal import count_of, harmless_json, near, printable
 from browsercrawl.cli.view import WHOLE, Frame, View, notice_of, paused, paused_text, retriable, status_line
 from browsercrawl.clock import SystemClock
 from browsercrawl.config import CrawlerConfig
@@ -253,11 +253,6 @@ def paused_lines(waiting: Sequence[SessionHealth], *, logins: Collection[str], d
 def login_command(directory: Path, session: str) -> str:
     """Return what to type to log a session of a run in."""
     return f"browsercrawl login {_typed(directory)} {shlex.quote(session)}"
-
-
-def near(path: Path) -> Path:
-    """Return a path as seen from the working directory, where it lies below it."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def resume_command(directory: Path) -> str:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from browsercrawl.cli.arguments import BadUsage
-from browsercrawl.cli.foreground import Foreground, Reporting, near, resume_command
+from browsercrawl.cli.foreground import Foreground, Reporting, resume_command
 from browsercrawl.cli.loading import importable, load_code
 from browsercrawl.cli.seeds import OwnedSeeds, open_urls
 from browsercrawl.cli.settings import browser_fields
-from browsercrawl.cli.terminal import printable
+from browsercrawl.cli.terminal import near, printable
 from browsercrawl.clock import SystemClock
 from browsercrawl.config import CrawlerConfig
 from browsercrawl.config.job import Job, JobFile, literal

@@ -1,6 +1,7 @@
 """Text fit for a terminal: what a page supplies must not move the cursor, change colours or hide anything."""
 
 import json
+from pathlib import Path
 
 from browsercrawl.redaction import UNSAFE, neutralise
 
@@ -63,3 +64,8 @@ def shown_bytes(number: int) -> str:
             break
         value, unit = value / 1000, larger
     return f"{value:.0f} {unit}" if unit in {"B", "KB", "MB"} else f"{value:.1f} {unit}"
+
+
+def near(path: Path) -> Path:
+    """Return a path as seen from the working directory, where it lies below it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
