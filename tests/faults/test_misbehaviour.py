@@ -171,6 +171,7 @@ async def test_crawl_page_that_goes_back_shows_no_other_visit(site: DemoSite, cr
                 await visit.page.wait_for_timeout(300)
 
     done = await crawl(urls, concurrency=1, visit={"timeout_s": 10}, prepare=prepare)
+    assert [result.error for result in done.results if result.error is not None] == []
     assert {result.url: result.final_url for result in done.results} == {url: url for url in urls}
     assert {result.title for result in done.results if "history-back" in result.url} == {"fault: history-back"}
 
