@@ -89,10 +89,18 @@ class Sensors:
         """Look at everything now. Never raises; takes 0.3 to 0.7 ms. A gauge that asks is told all but the gauges."""
         if self._for_gauges is not None:
             return self._for_gauges
+        self._for_gauges = reading = self._look()
+        try:
+            self.last = replace(reading, gauges=self._measured())
+        finally:
+            self._for_gauges = None
+        return self.last
+
+    def _look(self) -> Reading:
         at_s = self._clock.now()
         memory, files, pids = self._memory.read(), self._counts.files(), self._counts.pids()
         _, some_s, full_s = self._stalls()
-        reading = Reading(
+        return Reading(
             at_s=at_s,
             memory_used_bytes=memory.used_bytes,
             memory_limit_bytes=memory.limit_bytes,
@@ -108,12 +116,6 @@ class Sensors:
             pids=pids.number,
             pids_max=pids.most,
         )
-        self._for_gauges = reading
-        try:
-            self.last = replace(reading, gauges=self._measured())
-        finally:
-            self._for_gauges = None
-        return self.last
 
     def take_broken(self) -> list[tuple[str, Exception]]:
         """Return the gauges that were dropped since the last call, and why."""

@@ -6,6 +6,7 @@ waits for on its own socket: shutting the sockets down is therefore all it takes
 """
 
 import contextlib
+import errno
 import socket
 import ssl
 import struct
@@ -23,6 +24,7 @@ _ARRIVALS_MAX = 200_000
 _HEAD_BYTES_MAX = 65_536
 _BODY_BYTES_MAX = 1_048_576
 _STOP_LIMIT_S = 2.0
+_NO_FILE_S = 0.02
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -215,6 +217,11 @@ class Server:
                     if self._tls is not None:  # the handshake comes with the first read, in the connection's thread
                         connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
                 except (ConnectionError, ssl.SSLError):
+                    continue
+                except OSError as error:
+                    if error.errno != errno.EMFILE:
+                        raise
+                    time.sleep(_NO_FILE_S)  # a test has taken this process's descriptors away for a moment
                     continue
                 thread = threading.Thread(target=self._serve, args=(connection,), name="demo-connection", daemon=True)
                 with self._lock:
