@@ -1,4 +1,4 @@
-"""Runs that are killed: fifty times in one run, at its most delicate steps, and by their own pages.
+"""Runs that are killed: again and again in one run, at its most delicate steps, and by their own pages.
 
 Real processes, real Chromium, SIGKILL; afterwards the results are compared with the truth, and the server's counts with
 what a kill may cost: the pages that were open.
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     from tests.faults.conftest import Commands, Pages, Started, Wait
 
 SEED = 20_260_101
-KILLS = 50
 OPEN = 4
 """Pages open at once."""
 
 
 @pytest.mark.timeout(300)
-def test_run_killed_fifty_times_has_each_page_once(commands: "Commands", pages: "Pages", wait: "Wait") -> None:
-    """Killed fifty times at random moments, the run ends with the truth, and no kill costs more than the open pages.
+@pytest.mark.parametrize("kills", [20, pytest.param(50, marks=pytest.mark.soak)])
+def test_run_killed_again_and_again_has_each_page_once(
+    commands: "Commands", pages: "Pages", wait: "Wait", kills: int
+) -> None:
+    """Killed at random moments, the run ends with the truth, and no kill costs more than the open pages.
 
     A third of the kills come while the command starts, the others some moments after a random number of pages. The
     site answers only so many pages of each life that the run cannot be over before the last kill.
@@ -35,7 +37,7 @@ def test_run_killed_fifty_times_has_each_page_once(commands: "Commands", pages: 
            "browser": {"user_agent": "life ${LIFE}"}, "output": {"directory": "run"}}  # fmt: skip
     (commands.folder / "job.yaml").write_text(json.dumps(job))
     began = time.monotonic()
-    for number in range(KILLS):
+    for number in range(kills):
         commands.environment["LIFE"] = str(number)
         wanted = 0 if chance.random() < 0.3 else chance.randint(1, 6)
         pages.room = wanted + OPEN
@@ -61,13 +63,13 @@ def test_run_killed_fifty_times_has_each_page_once(commands: "Commands", pages: 
     assert found == pages.truth()
     assert len(commands.results()) == pages.number
     assert len(pages.agents["life last"]) == len(set(pages.agents["life last"])) == pages.number - left["finished"]
-    lives = [set(pages.agents.get(f"life {number}", [])) for number in (*range(KILLS), "last")]
+    lives = [set(pages.agents.get(f"life {number}", [])) for number in (*range(kills), "last")]
     wasted = [len(asked & set().union(*lives[number + 1 :])) for number, asked in enumerate(lives)]
     again = pages.hits().total() - pages.number
-    told = f"seed {SEED}; {KILLS} kills in {took_s:.0f} s, {left['finished']} pages; visited again: {again}"
+    told = f"seed {SEED}; {kills} kills in {took_s:.0f} s, {left['finished']} pages; visited again: {again}"
     print(told)  # noqa: T201 - pytest shows it with a failure
     assert max(wasted) <= OPEN, f"a kill cost more than the {OPEN} open pages: {wasted}"
-    assert again <= OPEN * KILLS
+    assert again <= OPEN * kills
     summary = commands.summary()
     assert (summary["succeeded"], summary["failed"], summary["unfinished"]) == (pages.number, 0, 0)
     assert summary["duplicates"] == 2 * pages.number - 1, "as in a run that nobody kills"

@@ -166,12 +166,13 @@ async def test_attack_on_pages_of_the_browser_opens_none(site: Site, tmp_path: P
     assert {result.final_url for result in results.values()} - {None} <= {site.url + name for name in names}
 
 
-@pytest.mark.parametrize("scheme", ["file", "chrome", "devtools", "view-source", "data", "javascript", "blob", "about"])
-async def test_seed_of_another_scheme_is_refused(secret: Path, scheme: str) -> None:
+async def test_seeds_of_other_schemes_are_refused(secret: Path) -> None:
     """What is not http or https is no input, whoever gives it: it fails without a visit."""
-    url = f"{scheme}:{'//' if scheme in {'file', 'chrome'} else ''}{secret}"
+    schemes = ("file", "chrome", "devtools", "view-source", "data", "javascript", "blob", "about")
+    urls = [f"{scheme}:{'//' if scheme in {'file', 'chrome'} else ''}{secret}" for scheme in schemes]
     async with Crawler(CrawlerConfig()) as crawler:
-        (result,) = [each async for each in crawler.stream([url])]
-    assert (result.outcome, result.attempts) == ("failed", 0)
-    assert result.error is not None
-    assert result.error.kind == "url_invalid"
+        results = [each async for each in crawler.stream(urls)]
+    assert len(results) == len(urls)
+    assert {(each.outcome, each.attempts, each.error and each.error.kind) for each in results} == {
+        ("failed", 0, "url_invalid")
+    }
