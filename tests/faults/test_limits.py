@@ -113,7 +113,7 @@ def test_max_disk_ends_the_run_early(commands: "Commands", pages: "Pages") -> No
 
 def test_max_bytes_ends_each_process_early(commands: "Commands", pages: "Pages") -> None:
     """Exit code 4 when so much went over the network, also where the guard is off; each process has it anew."""
-    urls = [f"{pages.url}/big/{number}" for number in range(20)]
+    urls = [f"{pages.url}/big/{number}" for number in range(36)]
     argv = ["crawl", *urls, "--max-bytes", "1MB", "--concurrency", "2", "--output", "run", "--quiet"]
     commands.run(*argv, code=4)
     early = commands.summary()
