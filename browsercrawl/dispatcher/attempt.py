@@ -113,6 +113,7 @@ class Attempts:
         if outcome is None and self._robots is not None:
             try:
                 outcome = await self._robots.stops(claim)
+                claim = self._robots.restrained(claim)
             except NotYet:
                 self._on_unvisited()
                 return

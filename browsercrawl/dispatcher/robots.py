@@ -9,6 +9,7 @@ that a crawler comes upon.
 """
 
 import asyncio
+from dataclasses import replace
 from http import HTTPStatus
 
 from browsercrawl.config import CrawlerConfig
@@ -73,6 +74,11 @@ class RobotsCheck:
             host=HostUpdate(unused=claim.reserved, defer_s=0.0 if is_shared else leave.wait_s),
         )
         raise NotYet
+
+    def restrained(self, claim: Claim) -> Claim:
+        """Return a claim with the Crawl-delay of its host: it may have been made before the answer was there."""
+        delay_s = self._robots.delay_s(claim.request.url)
+        return claim if delay_s <= claim.delay_s else replace(claim, delay_s=delay_s)
 
     async def admits(self, request: Request, final_url: str, *, limit_s: float) -> bool:
         """Tell whether the page to which a request's address has led may be used."""

@@ -166,6 +166,11 @@ class Robots:
         self._turned_away += 1
         return Leave(wait_s=min(_STEP_MAX_S + self._turned_away / AHEAD_MAX, _LINE_MAX_S))
 
+    def delay_s(self, url: str) -> float:
+        """Return what the robots.txt of an address' origin asks to be kept between two visits; 0: nothing, so far."""
+        _, site, _ = self._site(address(url))
+        return _delay_s(site.file) if site.file is not None else 0.0
+
     async def wait_leave(self, url: str, *, limit_s: float, proxy: str | None = None) -> bool | None:
         """Tell whether an address may be fetched, waiting for the answer; None: that cannot be had in time, or at all.
 
@@ -240,7 +245,7 @@ class Robots:
     async def _understood(self, site: _Site, answer: Answered) -> None:
         is_there = 200 <= answer.status < 300 and answer.body
         file = await self._read(answer.body) if is_there else self._none
-        delay_s = min(file.crawl_delay_s or 0.0, CRAWL_DELAY_MAX_S)
+        delay_s = _delay_s(file)
         if delay_s:
             await self._restrain(site.host, delay_s)
         self._bytes += file.size - (site.file.size if site.file is not None else 0)
@@ -274,3 +279,7 @@ class Robots:
             else:
                 del self._sites[origin]
                 self._bytes -= site.file.size if site.file is not None else 0
+
+
+def _delay_s(file: RobotsFile) -> float:
+    return min(file.crawl_delay_s or 0.0, CRAWL_DELAY_MAX_S)

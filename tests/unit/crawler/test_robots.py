@@ -5,17 +5,21 @@ import resource
 import time
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from browsercrawl import Crawler, CrawlerConfig, Outcome, Result
+from browsercrawl.dispatcher.robots import RobotsCheck
 from browsercrawl.errors import ErrorKind
 from browsercrawl.events import Event, HostDeferred, HostGivenUp, VisitFailed
+from browsercrawl.frontier import Claim
 from browsercrawl.testing.fake_browser import FakeLauncher, FakePageScript, Sites
 from browsercrawl.testing.proxy import ForwardProxy
 from browsercrawl.testing.server import Exchange, Server
+from browsercrawl.visit import VisitOutcome
 from tests.socks import socks_proxy
 
 if TYPE_CHECKING:
@@ -88,6 +92,25 @@ async def test_crawl_fifty_requests_ask_once_and_forbidden_ones_are_skipped(
         (Outcome.SKIPPED, "robots", 0): 25,
     }
     assert skips == {"robots": 25}
+
+
+async def test_crawl_claim_that_is_older_than_the_answer_keeps_the_crawl_delay(
+    site: Site, nothing_left: "Callable[[FakeLauncher], None]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer that comes between claim and look counts for that visit, too: the next one begins a delay later."""
+    site.rules += "Crawl-delay: 0.4\n"
+    look = RobotsCheck.stops
+
+    async def look_later(check: RobotsCheck, claim: Claim) -> VisitOutcome | None:
+        await check._robots.wait_leave(claim.request.url, limit_s=10.0)
+        return await look(check, claim)
+
+    monkeypatch.setattr(RobotsCheck, "stops", look_later)
+    seeds = [f"{site.root}/{number}" for number in range(4)]
+    results, _, _ = await crawled(None, seeds, nothing_left)
+    starts = sorted(result.started_at for result in results if result.started_at)
+    assert len(starts) == len(seeds)
+    assert min((later - earlier).total_seconds() for earlier, later in pairwise(starts)) > 0.39
 
 
 async def test_crawl_forbidden_requests_take_nothing_of_the_rate(
