@@ -156,26 +156,6 @@ async def test_crawl_page_that_keeps_every_connection_costs_neighbours_time_only
     assert done.held_s(urls[0]) <= DEADLINE_S + 2
 
 
-async def test_crawl_page_that_goes_back_shows_no_other_visit(site: DemoSite, crawl: "Crawl") -> None:
-    """What a tab showed in its visit before cannot get into the result of a page that goes back."""
-    urls = [
-        url
-        for number in range(6)
-        for url in (f"{site.url}/about?n={number}", f"{site.url}/faults/history-back?ms={number * 50}")
-    ]
-
-    def prepare(crawler: Crawler, watched: "Watched") -> None:
-        @crawler.handler()
-        async def linger(visit: Visit) -> None:
-            if "history-back" in visit.request.url:
-                await visit.page.wait_for_timeout(300)
-
-    done = await crawl(urls, concurrency=1, visit={"timeout_s": 10}, prepare=prepare)
-    assert [result.error for result in done.results if result.error is not None] == []
-    assert {result.url: result.final_url for result in done.results} == {url: url for url in urls}
-    assert {result.title for result in done.results if "history-back" in result.url} == {"fault: history-back"}
-
-
 # --- addresses that no site on a port of its own can have ----------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""What a page does in its visit costs the next visit in the same tab nothing, and shows it nothing."""
+"""What a page does in its visit costs the next visit in the same tab nothing, and each shows nothing of the other."""
 
 import json
 from collections.abc import Sequence
@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from browsercrawl import Outcome, Request, Result
+from browsercrawl import Crawler, Outcome, Request, Result, Visit
 from browsercrawl.events import LeaseReleased, VisitStarted
 from browsercrawl.testing import DemoSite
 
 if TYPE_CHECKING:
-    from tests.faults.conftest import Crawl, Crawled
+    from tests.faults.conftest import Crawl, Crawled, Watched
 
 KEEP_THEIR_PAGE = ("page", "leave-marks", "pagehide-write", "503?n=1", "status?is=404", "json")
 LOSE_THEIR_PAGE = ("reset", "empty-close", "redirect-loop", "download", "silent", "hang-load", "crash?ms=0")
@@ -89,3 +89,23 @@ async def test_next_visit_after_a_204_sees_nothing_of_the_page_before(site: Demo
     assert "Nordlicht" not in (empty.html or "")
     assert empty.final_url == urls[1]
     assert "Delivery" in (done.of(urls[2]).title or "")
+
+
+async def test_crawl_page_that_goes_back_shows_no_other_visit(site: DemoSite, crawl: "Crawl") -> None:
+    """What a tab showed in its visit before cannot get into the result of a page that goes back."""
+    urls = [
+        url
+        for number in range(6)
+        for url in (f"{site.url}/about?n={number}", f"{site.url}/faults/history-back?ms={number * 50}")
+    ]
+
+    def prepare(crawler: Crawler, watched: "Watched") -> None:
+        @crawler.handler()
+        async def linger(visit: Visit) -> None:
+            if "history-back" in visit.request.url:
+                await visit.page.wait_for_timeout(300)
+
+    done = await crawl(urls, concurrency=1, visit={"timeout_s": 10}, prepare=prepare)
+    assert [result.error for result in done.results if result.error is not None] == []
+    assert {result.url: result.final_url for result in done.results} == {url: url for url in urls}
+    assert {result.title for result in done.results if "history-back" in result.url} == {"fault: history-back"}
